@@ -1,0 +1,1 @@
+"""2. Which frames deserve a question: pure, synchronous, no clock of its own."""

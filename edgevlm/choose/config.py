@@ -1,0 +1,28 @@
+"""What the YAML says of triggers: when a rule asks."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from edgevlm.runtime.section import Section
+
+
+class IntervalTriggerConfig(Section):
+    """Ask again and again."""
+
+    type: Literal["interval"]
+    every_secs: float = Field(ge=0.05, le=31_536_000)
+    """Time from one question to the next; the first is asked as soon as the camera shows a frame."""
+    cooldown_secs: float = Field(default=0.0, ge=0, le=86_400)
+    """Shortest time between two questions of this rule, commands excepted."""
+
+
+class CommandTriggerConfig(Section):
+    """Ask only when told to: MQTT `cmd/CAMERA/RULE/ask`. (Every rule takes that command as well.)"""
+
+    type: Literal["command"]
+
+
+TriggerConfig = Annotated[IntervalTriggerConfig | CommandTriggerConfig, Field(discriminator="type")]

@@ -1,0 +1,1 @@
+"""3. Asking the model: task → prompt → backend → completion → validated answer."""

@@ -1,0 +1,68 @@
+"""The contract between a courier and a sink, and what is handed over.
+
+The courier takes the burden (queue, retry, back-off, drops, statistics), so that a sink stays small: it
+delivers one message or raises. `deliver` is never called before `open` has returned, never twice at the
+same time, and never after `close`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from edgevlm.records import Picture
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """An answer on its way to the sinks."""
+
+    id: str
+    """The result's `id`: the same on redelivery, the only name for it."""
+    camera: str
+    rule: str
+    document: dict[str, Any]
+    """The result JSON (`docs/result.schema.json`), its `frames[].evidence` still null."""
+    state: str | None
+    """The short current value for the `state` topic; None leaves the topic unchanged."""
+    value: dict[str, Any] | None
+    """The payload of the `value` topic; None leaves the topic unchanged."""
+    pictures: tuple[Picture, ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A fact about the daemon itself for subscribers: camera status, rule status, info, stats."""
+
+    topic: str
+    """Below `PREFIX/NODE/`."""
+    payload: str
+    retained: bool = True
+
+
+class Sink(Protocol):
+    """One named destination of the configuration's `sinks`."""
+
+    name: str
+
+    async def open(self) -> None:
+        """Prepare; a receiver that is away now is no error."""
+
+    async def deliver(self, message: Message) -> None:
+        """Hand `message` over and return when the receiver has confirmed it.
+
+        Raises:
+            SinkUnreachable: try the same message again later.
+            SinkRejected: the receiver will never accept it.
+
+        """
+
+    async def close(self) -> None:
+        """Say goodbye and release everything."""
+
+
+class NoticeBoard(Protocol):
+    """A sink that also shows notices (MQTT does, files do not)."""
+
+    def post(self, notice: Notice) -> None:
+        """Show `notice` now and, when retained, again after every reconnect; never blocks, never raises."""

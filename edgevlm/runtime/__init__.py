@@ -1,0 +1,1 @@
+"""What every stage leans on: clock, back-off, logs, counters, secrets, systemd. Knows no stage."""
