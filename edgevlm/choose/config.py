@@ -20,7 +20,7 @@ class IntervalTriggerConfig(Section):
 
 
 class CommandTriggerConfig(Section):
-    """Ask only when told to: MQTT `cmd/CAMERA/RULE/ask`. (Every rule takes that command as well.)"""
+    """Ask only when told to, by MQTT `cmd/CAMERA/RULE/ask`; every other rule takes that command as well."""
 
     type: Literal["command"]
 

@@ -87,10 +87,6 @@ class _Task(Section):
     language: str | None = Field(default=None, max_length=40)
     """Language of free text in the answer, e.g. `German`."""
 
-    def question(self) -> Question:
-        """Return the question that this task asks."""
-        raise NotImplementedError
-
 
 def _base(task: _Task, kind: str) -> dict[str, Any]:
     return {

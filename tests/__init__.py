@@ -1,0 +1,1 @@
+"""Tests mirror the package; `integration` holds those that need real servers."""
