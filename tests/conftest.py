@@ -1,0 +1,10 @@
+"""Fixtures for every test: real servers (`tests/servers`) and a clock that is moved by hand (`tests/fakes`)."""
+
+from __future__ import annotations
+
+pytest_plugins = [
+    "tests.fakes.clock",
+    "tests.servers.broker",
+    "tests.servers.rtsp",
+    "tests.servers.vlm",
+]
