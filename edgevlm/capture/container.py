@@ -1,0 +1,134 @@
+"""What all FFmpeg demuxers share: opening with timeouts, packets copied out, errors translated.
+
+Facts that shaped it (PyAV 18.1, FFmpeg 8.1): the read timeout fires after twice its value; a live stream
+that ends does so without an exception; exceptions print the URL with its password, so only the error's own
+words are kept; an option that FFmpeg does not know is silently ignored, hence the short fixed list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import cast
+
+import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from edgevlm.capture.decoder import StreamParams
+from edgevlm.capture.source import RawPacket
+from edgevlm.errors import CameraUnauthorized, CameraUnreachable
+
+_NS = 1_000_000_000
+_INTRA_ONLY = frozenset(
+    {"mjpeg", "rawvideo", "png", "webp", "bmp", "tiff", "gif", "jpeg2000", "prores", "dvvideo"}
+)
+
+
+@dataclass(slots=True)
+class Container:
+    """An open demuxer of one video stream."""
+
+    camera: str
+    url: str = field(repr=False)
+    format: str | None = None
+    options: dict[str, str] = field(default_factory=dict, repr=False)
+    open_timeout_secs: float = 15.0
+    read_timeout_secs: float = 10.0
+    _container: InputContainer | None = None
+    _packets: Iterator[av.Packet[VideoStream]] | None = None
+    _time_base: Fraction = Fraction(1, _NS)
+    _intra_only: bool = False
+
+    def open(self) -> StreamParams:
+        """Connect and choose the first video stream."""
+        try:
+            self._container = av.open(
+                self.url,
+                mode="r",
+                format=self.format,
+                options=self.options,
+                timeout=(self.open_timeout_secs, self.read_timeout_secs / 2),
+            )
+            return self._choose(self._container)
+        except av.HTTPUnauthorizedError:
+            raise CameraUnauthorized(self.camera, "the camera refuses the user name or password") from None
+        except (av.FFmpegError, OSError, ValueError) as error:
+            raise CameraUnreachable(self.camera, f"cannot open: {reason(error)}") from None
+
+    def _choose(self, container: InputContainer) -> StreamParams:
+        stream = next(iter(container.streams.video), None)
+        context = stream.codec_context if stream else None
+        if stream is None or context is None:
+            raise CameraUnreachable(self.camera, "no video stream that can be decoded")
+        self._time_base = stream.time_base or Fraction(1, _NS)
+        self._packets = container.demux(stream)
+        self._intra_only = context.name in _INTRA_ONLY
+        rate = stream.average_rate
+        return StreamParams(
+            codec=context.name,
+            extradata=context.extradata,
+            width=context.width,
+            height=context.height,
+            pixel_format=context.pix_fmt,
+            fps=float(rate) if rate else None,
+        )
+
+    def next(self) -> RawPacket | None:
+        """Return the next packet; None at the end of the stream.
+
+        Raises:
+            CameraUnreachable: the connection broke or fell silent.
+
+        """
+        if self._packets is None:
+            return None
+        try:
+            for packet in self._packets:
+                if packet.size:
+                    return self._raw(packet)
+        except (av.FFmpegError, OSError) as error:
+            raise CameraUnreachable(self.camera, f"the stream broke off: {reason(error)}") from None
+        return None
+
+    def _raw(self, packet: av.Packet[VideoStream]) -> RawPacket:
+        return RawPacket(
+            data=bytes(packet),
+            pts_ns=self._nanoseconds(packet.pts),
+            dts_ns=self._nanoseconds(packet.dts),
+            keyframe=packet.is_keyframe or self._intra_only,
+        )
+
+    def _nanoseconds(self, ticks: int | None) -> int | None:
+        return None if ticks is None else int(ticks * self._time_base * _NS)
+
+    def rewind(self) -> None:
+        """Go back to the beginning of a recording.
+
+        Raises:
+            CameraUnreachable: it cannot be read again.
+
+        """
+        container = cast("InputContainer", self._container)
+        stream = container.streams.video[0]
+        try:
+            container.seek(stream.start_time or 0, stream=stream, backward=True)
+        except (av.FFmpegError, OSError) as error:
+            raise CameraUnreachable(self.camera, f"cannot rewind: {reason(error)}") from None
+        self._packets = container.demux(stream)
+
+    def close(self) -> None:
+        """Close the demuxer; without this PyAV leaks threads and memory."""
+        self._packets = None
+        container, self._container = self._container, None
+        if container is not None:
+            container.close()
+
+
+def reason(error: Exception) -> str:
+    """Return the error's own words, without the URL that FFmpeg's exceptions carry."""
+    if isinstance(error, av.error.ExitError):
+        return "no data in time"
+    words = getattr(error, "strerror", None)
+    return str(words) if words else type(error).__name__

@@ -1,0 +1,175 @@
+"""A capture host: the child process that holds some cameras' capture, and nothing that cannot be lost.
+
+Whatever touches a stream lives here, because codecs crash, drivers hang, and only killing a process cures
+that. It imports PyAV, numpy and little else. Threads: the main one reads the link, one sends, one decodes
+pictures, and each camera has its own. The daemon's going away (end of the link) ends the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import faulthandler
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+
+from edgevlm.capture.link import (
+    BEAT_SECS,
+    LENGTHS,
+    AskPicture,
+    Beat,
+    CloseCamera,
+    Link,
+    OpenCamera,
+    PictureFailed,
+    PictureTaken,
+    decode,
+    encode,
+    lengths,
+)
+from edgevlm.capture.outbox import Outbox
+from edgevlm.capture.runner import CameraRunner
+from edgevlm.errors import CaptureError, LinkError, NoFrame
+
+_REPORT_SECS = 2.0
+_MAX_WAITING_PICTURES = 64
+_PR_SET_PDEATHSIG = 1
+
+
+class CaptureHost:
+    """The process's one object: its cameras, its link, its threads."""
+
+    def __init__(self, link: socket.socket) -> None:
+        self._link = link
+        self._outbox = Outbox()
+        self._cameras: dict[str, CameraRunner] = {}
+        self._asked: queue.Queue[AskPicture] = queue.Queue(_MAX_WAITING_PICTURES)
+
+    def run(self) -> None:
+        """Serve until the daemon closes the link."""
+        threading.Thread(target=self._send, name="edgevlm.host.sender", daemon=True).start()
+        threading.Thread(target=self._take_pictures, name="edgevlm.host.pictures", daemon=True).start()
+        try:
+            while True:
+                self._obey(self._receive())
+        except (EOFError, OSError):
+            return
+
+    # --- main thread ----------------------------------------------------------------------------------
+
+    def _receive(self) -> Link:
+        head_bytes, body_bytes = lengths(self._exactly(LENGTHS.size))
+        return decode(self._exactly(head_bytes), self._exactly(body_bytes))
+
+    def _exactly(self, count: int) -> bytes:
+        chunks = bytearray()
+        while len(chunks) < count:
+            chunk = self._link.recv(min(count - len(chunks), 1 << 20))
+            if not chunk:
+                raise EOFError
+            chunks += chunk
+        return bytes(chunks)
+
+    def _obey(self, message: Link) -> None:
+        match message:
+            case OpenCamera(spec):
+                self._close(spec.name)
+                runner = self._cameras[spec.name] = CameraRunner(spec, self._outbox)
+                runner.start()
+            case CloseCamera(camera):
+                self._close(camera)
+            case AskPicture():
+                self._ask(message)
+            case _:
+                raise LinkError(f"a host does not take {type(message).__name__}")
+
+    def _close(self, camera: str) -> None:
+        runner = self._cameras.pop(camera, None)
+        if runner is not None:
+            runner.stop()
+
+    def _ask(self, message: AskPicture) -> None:
+        try:
+            self._asked.put_nowait(message)
+        except queue.Full:
+            self._outbox.put(PictureFailed(message.number, "no_frame", "too many pictures are waited for"))
+
+    # --- sender thread --------------------------------------------------------------------------------
+
+    def _send(self) -> None:
+        """Send what waits, a beat at least every `BEAT_SECS`, and health every `_REPORT_SECS`."""
+        next_beat = next_report = time.monotonic()
+        while True:
+            for message in self._outbox.take(max(0.0, next_beat - time.monotonic())):
+                self._write(encode(message))
+            now = time.monotonic()
+            if now >= next_beat:
+                next_beat = now + BEAT_SECS
+                self._write(encode(self._beat()))
+            if now >= next_report:
+                next_report = now + _REPORT_SECS
+                for runner in tuple(self._cameras.values()):
+                    runner.report(time.monotonic_ns())
+
+    def _beat(self) -> Beat:
+        now_ns = time.monotonic_ns()
+        return Beat(tuple(name for name, runner in tuple(self._cameras.items()) if runner.stuck(now_ns)))
+
+    def _write(self, wire: bytes) -> None:
+        try:
+            self._link.sendall(wire)
+        except OSError:
+            os._exit(0)  # the daemon is gone, and with it whoever could be told
+
+    # --- picture thread -------------------------------------------------------------------------------
+
+    def _take_pictures(self) -> None:
+        while True:
+            asked = self._asked.get()
+            self._outbox.put(self._picture(asked))
+
+    def _picture(self, asked: AskPicture) -> PictureTaken | PictureFailed:
+        try:
+            runner = self._cameras.get(asked.camera)
+            if runner is None:
+                return PictureFailed(asked.number, NoFrame.kind, "the camera is not open")
+            return PictureTaken(asked.number, runner.picture(asked.instant, asked.max_side))
+        except CaptureError as error:
+            return PictureFailed(asked.number, error.kind, error.message)
+        except Exception as fault:  # noqa: BLE001 - the thread serves all cameras and must outlive one bad frame
+            return PictureFailed(asked.number, "no_frame", f"internal error: {type(fault).__name__}")
+
+
+def main(link_fd: int, parent_pid: int) -> None:
+    """Run a capture host on the socket that the daemon left open as `link_fd`."""
+    faulthandler.enable()
+    _die_with(parent_pid)
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)  # the daemon alone decides when we end, by closing the link
+    _offer_to_the_oom_killer()
+    with socket.socket(fileno=link_fd) as link:
+        CaptureHost(link).run()
+    os._exit(0)  # not waiting for camera threads: they may block in a driver
+
+
+def _die_with(parent_pid: int) -> None:
+    """Ask the kernel to kill us when the daemon dies, however it dies (prctl(2))."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:
+        os._exit(0)
+
+
+def _offer_to_the_oom_killer() -> None:
+    """Be the first to go when memory ends: a host can be lost, the daemon cannot."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

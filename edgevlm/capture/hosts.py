@@ -1,0 +1,362 @@
+"""The daemon's side of the wall: start capture hosts, watch them, kill and replace them.
+
+A host that ends is replaced at once, one that is silent for `_SILENT_TICKS` beats (SIGSTOP, a driver that
+holds every thread) or that reports a stuck camera is killed first. Its cameras go `offline` meanwhile;
+other hosts notice nothing. Silence is counted in ticks of our own loop, so that a daemon that was itself
+held up does not take it out on its hosts.
+
+Everything here runs on the event loop; `run()` is one asyncio task a host.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+import structlog
+
+from edgevlm.capture.link import (
+    BEAT_SECS,
+    LENGTHS,
+    AskPicture,
+    Beat,
+    CloseCamera,
+    HealthReport,
+    Link,
+    LookTaken,
+    OpenCamera,
+    PictureFailed,
+    PictureTaken,
+    ToHost,
+    decode,
+    encode,
+    lengths,
+)
+from edgevlm.capture.spec import CameraSpec
+from edgevlm.errors import CaptureError, HostLost, LinkError, NoFrame
+from edgevlm.records import CameraHealth, CameraState, Instant, Look, Picture
+from edgevlm.runtime.backoff import Backoff
+from edgevlm.runtime.clock import Clock
+from edgevlm.runtime.counters import Counters
+
+log = structlog.get_logger(stage="capture")
+
+_SILENT_TICKS = 6
+"""Beats missed before a host counts as hung: 3 s, so that it is replaced within 5."""
+_STEADY_SECS = 60.0
+_PICTURE_SECS = 10.0
+_KEPT_ENVIRONMENT = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "PYTHONPATH",
+    "LD_LIBRARY_PATH",
+    "COVERAGE_PROCESS_START",
+)
+
+HealthListener = Callable[[CameraHealth, CameraHealth], None]
+"""Called with the old and the new health."""
+
+
+class Camera:
+    """The daemon's handle of one camera: its newest look, its health, pictures on demand."""
+
+    def __init__(self, spec: CameraSpec, counters: Counters, *, enabled: bool = True) -> None:
+        self.spec = spec
+        self.enabled = enabled
+        self.health = CameraHealth(spec.name, CameraState.STARTING if enabled else CameraState.DISABLED)
+        self.on_health: HealthListener | None = None
+        self._counters = counters
+        self._look: Look | None = None
+        self._fresh = asyncio.Event()
+        self._host: CaptureHostProcess | None = None
+
+    @property
+    def name(self) -> str:
+        """The camera's name in the configuration."""
+        return self.spec.name
+
+    async def looks(self) -> AsyncIterator[Look]:
+        """Yield the newest look, never a backlog; for one consumer."""
+        while True:
+            await self._fresh.wait()
+            self._fresh.clear()
+            look, self._look = self._look, None
+            if look is not None:
+                yield look
+
+    async def picture(self, *, max_side: int, instant: Instant | None = None) -> Picture:
+        """Return the frame at `instant`, or the newest one.
+
+        Raises:
+            NoFrame: the camera shows nothing, or the instant has left its ring.
+            HostLost: its capture host went away while it was asked.
+
+        """
+        if not self.enabled:
+            raise NoFrame(self.name, "the camera is disabled")
+        if self._host is None:
+            raise HostLost(self.name, "its capture host is being replaced")
+        return await self._host.ask_picture(self.name, max_side, instant)
+
+    def set_enabled(self, *, enabled: bool) -> None:
+        """Capture from now on, or not any more."""
+        if enabled == self.enabled:
+            return
+        self.enabled = enabled
+        state = CameraState.STARTING if enabled else CameraState.DISABLED
+        self._change(CameraHealth(self.name, state))
+        if self._host is not None:
+            self._host.reopen(self)
+
+    # --- called by the host's task --------------------------------------------------------------------
+
+    def attach(self, host: CaptureHostProcess | None) -> None:
+        """Say which host holds the camera now."""
+        self._host = host
+
+    def take_look(self, look: Look) -> None:
+        """Replace the newest look."""
+        if self._look is not None:
+            self._counters.drop("capture", "look_superseded", self.name)
+        self._look = look
+        self._fresh.set()
+
+    def take_health(self, health: CameraHealth) -> None:
+        """Remember what the host says; a disabled camera's last words do not count."""
+        if self.enabled:
+            self._change(health)
+
+    def _change(self, health: CameraHealth) -> None:
+        """Remember the health; log and tell a change of state."""
+        old, self.health = self.health, health
+        if (old.state, old.detail) != (health.state, health.detail):
+            _log_state(health)
+        if self.on_health is not None:
+            self.on_health(old, health)
+
+
+def _log_state(health: CameraHealth) -> None:
+    quiet = (CameraState.ONLINE, CameraState.STARTING, CameraState.DISABLED)
+    levels = dict.fromkeys(quiet, "info") | {CameraState.UNAUTHORIZED: "error"}
+    emit = getattr(log, levels.get(health.state, "warning"))
+    emit(f"camera is {health.state}", camera=health.camera, detail=health.detail)
+
+
+class CaptureHostProcess:
+    """One child process and the cameras in it."""
+
+    def __init__(self, name: str, cameras: Sequence[Camera], *, clock: Clock, counters: Counters) -> None:
+        self.name = name
+        self.pid: int | None = None
+        self._cameras = {camera.name: camera for camera in cameras}
+        self._clock = clock
+        self._counters = counters
+        self._writer: asyncio.StreamWriter | None = None
+        self._asked: dict[int, tuple[str, asyncio.Future[Picture]]] = {}
+        self._numbers = itertools.count(1)
+        self._missed = 0
+        self._stuck: tuple[str, ...] = ()
+
+    async def run(self) -> None:
+        """Keep a host process alive until cancelled."""
+        backoff = Backoff(first_secs=0.1, cap_secs=30.0)
+        while True:
+            began_ns = self._clock.monotonic_ns()
+            why = await self._run_once()
+            self._counters.count("host_restarts", self.name)
+            log.warning("capture host is replaced", host=self.name, why=why, cameras=sorted(self._cameras))
+            if (self._clock.monotonic_ns() - began_ns) / 1e9 > _STEADY_SECS:
+                backoff.reset()
+            await self._clock.sleep(backoff.next_secs())
+
+    async def _run_once(self) -> str:
+        """Start a process, serve it until it ends or hangs, and return why."""
+        ours, theirs = socket.socketpair()
+        process = await self._spawn(theirs)
+        theirs.close()
+        reader, self._writer = await asyncio.open_connection(sock=ours)
+        self.pid = process.pid
+        told = asyncio.create_task(_relay_stderr(process, self.name), name=f"edgevlm.{self.name}.stderr")
+        try:
+            self._open_cameras()
+            why = await self._serve(reader)
+            self._lose_cameras()
+            return why
+        finally:
+            with suppress(ProcessLookupError):
+                process.kill()
+            self._writer.close()
+            self._fail_asked()
+            await _reap(process)
+            told.cancel()
+
+    async def _spawn(self, link: socket.socket) -> asyncio.subprocess.Process:
+        environment = {key: os.environ[key] for key in _KEPT_ENVIRONMENT if key in os.environ}
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",
+            "-m",
+            "edgevlm.capture.host",
+            str(link.fileno()),
+            str(os.getpid()),
+            pass_fds=[link.fileno()],
+            env=environment | {"OPENBLAS_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+
+    def _open_cameras(self) -> None:
+        self._missed, self._stuck = 0, ()
+        for camera in self._cameras.values():
+            camera.attach(self)
+            if camera.enabled:
+                self._send(OpenCamera(camera.spec))
+
+    def _lose_cameras(self) -> None:
+        for camera in self._cameras.values():
+            camera.attach(None)
+            state = CameraState.OFFLINE
+            camera.take_health(
+                replace(camera.health, state=state, detail="its capture host is being replaced")
+            )
+        asked, self._asked = self._asked, {}
+        for camera_name, future in asked.values():
+            if not future.done():
+                future.set_exception(HostLost(camera_name, "its capture host ended"))
+
+    async def _serve(self, reader: asyncio.StreamReader) -> str:
+        """Return why the host must go."""
+        reading = asyncio.create_task(self._read(reader), name=f"edgevlm.{self.name}.link")
+        try:
+            while not reading.done():
+                await asyncio.wait([reading], timeout=BEAT_SECS)
+                self._missed += 1
+                if self._missed > _SILENT_TICKS:
+                    return "it hangs"
+                if self._stuck:
+                    return f"camera {', '.join(self._stuck)} is stuck in a driver or library"
+            return reading.result()
+        finally:
+            reading.cancel()
+
+    async def _read(self, reader: asyncio.StreamReader) -> str:
+        """Take the host's messages until the link ends; return why it did."""
+        try:
+            while True:
+                head_bytes, body_bytes = lengths(await reader.readexactly(LENGTHS.size))
+                head = await reader.readexactly(head_bytes)
+                self._take(decode(head, await reader.readexactly(body_bytes)))
+        except (asyncio.IncompleteReadError, OSError):
+            return "it ended"
+        except LinkError as error:
+            return str(error)
+
+    def _take(self, message: Link) -> None:
+        self._missed = 0
+        match message:
+            case Beat(stuck):
+                self._stuck = stuck
+            case LookTaken(look):
+                self._camera(look.camera).take_look(look)
+            case HealthReport(health):
+                self._camera(health.camera).take_health(health)
+            case PictureTaken(number, picture):
+                self._answer(number, picture)
+            case PictureFailed(number, kind, text):
+                self._refuse(number, kind, text)
+            case _:
+                raise LinkError(f"the daemon does not take {type(message).__name__}")
+
+    def _camera(self, name: str) -> Camera:
+        try:
+            return self._cameras[name]
+        except KeyError:
+            raise LinkError("a message about a camera that the host does not hold") from None
+
+    # --- pictures -------------------------------------------------------------------------------------
+
+    async def ask_picture(self, camera: str, max_side: int, instant: Instant | None) -> Picture:
+        """Ask the host for a picture and wait for it; see `Camera.picture`."""
+        number = next(self._numbers)
+        future: asyncio.Future[Picture] = asyncio.get_running_loop().create_future()
+        self._asked[number] = (camera, future)
+        try:
+            self._send(AskPicture(number, camera, max_side, instant))
+            async with asyncio.timeout(_PICTURE_SECS):
+                return await future
+        except TimeoutError:
+            raise NoFrame(camera, f"no picture within {_PICTURE_SECS:g} s") from None
+        finally:
+            self._asked.pop(number, None)
+
+    def _answer(self, number: int, picture: Picture) -> None:
+        _, future = self._asked.get(number, ("", None))
+        if future is not None and not future.done():
+            future.set_result(picture)
+
+    def _refuse(self, number: int, kind: str, text: str) -> None:
+        camera, future = self._asked.get(number, ("", None))
+        if future is not None and not future.done():
+            error = NoFrame(camera, text) if kind == NoFrame.kind else CaptureError(camera, text)
+            future.set_exception(error)
+
+    # --- cameras that come and go ---------------------------------------------------------------------
+
+    def reopen(self, camera: Camera) -> None:
+        """Open or close one camera as its `enabled` says."""
+        self._send(OpenCamera(camera.spec) if camera.enabled else CloseCamera(camera.name))
+
+    def _send(self, message: ToHost) -> None:
+        if self._writer is not None and not self._writer.is_closing():
+            self._writer.write(encode(message))
+
+
+async def _relay_stderr(process: asyncio.subprocess.Process, host: str) -> None:
+    """Give what a dying host prints (a native crash's stack) to our log, masked like everything there."""
+    assert process.stderr is not None
+    with suppress(ValueError):
+        async for line in process.stderr:
+            log.warning("capture host says", host=host, line=line.decode(errors="replace").rstrip()[:500])
+
+
+async def _reap(process: asyncio.subprocess.Process) -> None:
+    """Wait for the killed process; one that sleeps in a driver for ever is left behind."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(1.0):
+            await process.wait()
+            return
+    log.error("a killed capture host does not end", pid=process.pid)
+
+
+class Hosts:
+    """All cameras, spread over capture hosts."""
+
+    def __init__(
+        self,
+        specs: Sequence[CameraSpec],
+        *,
+        disabled: frozenset[str] = frozenset(),
+        cameras_per_host: int,
+        clock: Clock,
+        counters: Counters,
+    ) -> None:
+        self.cameras = {
+            spec.name: Camera(spec, counters, enabled=spec.name not in disabled) for spec in specs
+        }
+        cameras = list(self.cameras.values())
+        self.processes = [
+            CaptureHostProcess(
+                f"host-{number}", cameras[first : first + cameras_per_host], clock=clock, counters=counters
+            )
+            for number, first in enumerate(range(0, len(cameras), cameras_per_host), 1)
+        ]
