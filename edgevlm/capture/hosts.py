@@ -229,6 +229,9 @@ class CaptureHostProcess:
             camera.take_health(
                 replace(camera.health, state=state, detail="its capture host is being replaced")
             )
+
+    def _fail_asked(self) -> None:
+        self.pid = None
         asked, self._asked = self._asked, {}
         for camera_name, future in asked.values():
             if not future.done():
