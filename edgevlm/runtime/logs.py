@@ -47,7 +47,7 @@ def configure(
     clock = SystemClock() if clock is None else clock
     if isinstance(stream, io.TextIOWrapper):  # a character that the locale lacks must not lose the line
         stream.reconfigure(errors="backslashreplace")
-    handler = _Handler(stream, redactor)
+    handler = _MaskedStream(stream, redactor)
     handler.setFormatter(_formatter(_renderer(stream, json=json), redactor, clock))
     handler.addFilter(_FoldRepeats(clock).filter)
     root = logging.getLogger()
@@ -178,7 +178,7 @@ def _rfc3339(utc_ns: int) -> str:
     return f"{datetime.fromtimestamp(secs, UTC):%Y-%m-%dT%H:%M:%S}.{rest_ns // 1_000_000:03d}Z"
 
 
-class _Handler(logging.StreamHandler[TextIO]):
+class _MaskedStream(logging.StreamHandler[TextIO]):
     """Writes lines; a record that cannot be formatted is told without its arguments: they are not masked."""
 
     def __init__(self, stream: TextIO, redactor: Redactor) -> None:
