@@ -2,6 +2,7 @@
 
     EdgevlmError
     ├── ConfigError            the YAML file cannot be used (exit 78); holds every mistake at once
+    ├── StateError             the state directory cannot be used, or is in use
     ├── CaptureError           a camera or its capture host; names the camera
     │   ├── CameraUnreachable  no connection, no stream, silence: tried again for ever
     │   ├── CameraUnauthorized the camera refuses our login: tried again slowly
@@ -54,6 +55,10 @@ class EdgevlmError(Exception):
 
 class ConfigError(EdgevlmError):
     """A configuration that cannot be used; `str()` is one line a mistake."""
+
+
+class StateError(EdgevlmError):
+    """The state directory cannot be used; the message says why and what to do."""
 
 
 class CaptureError(EdgevlmError):

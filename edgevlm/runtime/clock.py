@@ -34,3 +34,16 @@ class SystemClock:
     async def sleep(self, secs: float) -> None:
         """Sleep on the event loop."""
         await asyncio.sleep(secs)
+
+
+async def wait_for(event: asyncio.Event, secs: float | None, clock: Clock) -> bool:
+    """Wait until `event` is set, but not longer than `secs` of `clock`; return whether it is set."""
+    if event.is_set() or secs is None:
+        return await event.wait()
+    waiting = [asyncio.ensure_future(event.wait()), asyncio.ensure_future(clock.sleep(secs))]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for future in waiting:
+            future.cancel()
+    return event.is_set()

@@ -1,0 +1,198 @@
+"""The command line: arguments and exit codes only. What a command does stands in `commands`."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from edgevlm import __version__
+from edgevlm.runtime.exits import EX_USAGE
+
+app = typer.Typer(
+    name="edgevlm",
+    help="Put a vision-language model behind your cameras: typed answers over MQTT and to files.",
+    epilog="Exit codes: 0 done, 1 failed, 2 usage, 78 configuration.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Config = Annotated[Path, typer.Option("--config", "-c", help="The YAML file.", metavar="FILE")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else there.")]
+
+
+class Level(StrEnum):
+    """Log levels."""
+
+    debug = "debug"
+    info = "info"
+    warning = "warning"
+    error = "error"
+
+
+class Task(StrEnum):
+    """Task types by their names in the configuration."""
+
+    unconstrained = "unconstrained"
+    ocr = "ocr"
+    vqa = "visual-question-answering"
+    caption = "caption"
+    classification = "classification"
+    structured = "structured-answering"
+
+
+def _version(*, asked: bool) -> None:
+    if asked:
+        typer.echo(f"edgevlm {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Put a vision-language model behind your cameras: typed answers over MQTT and to files."""
+
+
+@app.command(epilog="Example: edgevlm run -c /etc/edgevlm/edgevlm.yaml")
+def run(
+    config: Config = Path("/etc/edgevlm/edgevlm.yaml"),
+    log_level: Annotated[Level, typer.Option(help="What to log.")] = Level.info,
+    *,
+    log_json: Annotated[bool, typer.Option("--log-json", help="Log JSON, one object a line.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run the daemon in the foreground; SIGTERM stops it in order.
+
+    With --json every result is printed as one line, beside what the sinks do. Logs go to standard error.
+    """
+    from edgevlm.commands.run import run as run_daemon
+
+    raise typer.Exit(run_daemon(config, log_level=log_level.value, log_json=log_json, as_json=as_json))
+
+
+@app.command(epilog="Example: edgevlm check -c edgevlm.yaml")
+def check(config: Config = Path("/etc/edgevlm/edgevlm.yaml"), *, as_json: Json = False) -> None:
+    """Read a configuration and say everything that is wrong with it, with line and column."""
+    from edgevlm.commands.check import check as check_config
+
+    raise typer.Exit(check_config(config, as_json=as_json))
+
+
+@app.command(epilog="Example: edgevlm schema > edgevlm.schema.json")
+def schema(*, as_json: Json = False) -> None:
+    """Print the configuration's JSON Schema, for editors."""
+    from edgevlm.commands.schema import schema as print_schema
+
+    raise typer.Exit(print_schema(as_json=as_json))
+
+
+@app.command(
+    "try",
+    epilog="Examples: edgevlm try rtsp://10.0.0.21/stream1 'Is the gate open?' --answers yes,no     "
+    "edgevlm try meter.jpg --task ocr     "
+    "edgevlm try /dev/video0 --classes truck,van,empty --base-url http://10.0.0.5:8000/v1 --model qwen3-vl",
+)
+def try_(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="An RTSP URL, a device, a video file, a picture, or a folder of pictures.",
+            show_default=False,
+        ),
+    ],
+    question: Annotated[str | None, typer.Argument(help="What to ask.", show_default=False)] = None,
+    task: Annotated[
+        Task | None, typer.Option(help="Kind of question; found from the other options when absent.")
+    ] = None,
+    classes: Annotated[str | None, typer.Option(help="The classes to choose from: a,b,c.")] = None,
+    answers: Annotated[str | None, typer.Option(help="The only answers allowed: yes,no.")] = None,
+    output_structure: Annotated[
+        str | None, typer.Option(help="Fields of a structured answer, as JSON.")
+    ] = None,
+    base_url: Annotated[
+        str | None,
+        typer.Option(help="An OpenAI-compatible server; one on this machine is looked for when absent."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The model's name; the server's first when absent.")
+    ] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(help="Write the configuration that worked to this new file.", metavar="FILE"),
+    ] = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Ask one question about a camera, a video or a picture: from nothing to an answer in one command."""
+    from edgevlm.commands.compose import Wish
+    from edgevlm.commands.trial import trial
+
+    structure = _object(output_structure)
+    wish = Wish(
+        source=source,
+        question=question,
+        task=str(task or _task_for(question, classes, answers, structure)),
+        classes=_list(classes),
+        answers=_list(answers),
+        output_structure=structure,
+    )
+    raise typer.Exit(trial(wish, base_url=base_url, model=model, save=save, as_json=as_json))
+
+
+@app.command(epilog="Example: edgevlm demo --seconds 20")
+def demo(
+    seconds: Annotated[float | None, typer.Option(help="End by itself after this time.", min=1)] = None,
+    base_url: Annotated[
+        str | None, typer.Option(help="Ask this OpenAI-compatible server instead of the embedded OCR.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="The model's name there.")] = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Show the whole way of a frame with no camera, model or broker at hand."""
+    from edgevlm.commands.demo import demo as run_demo
+
+    if model is not None and base_url is None:
+        _usage("--model goes with --base-url")
+    raise typer.Exit(run_demo(seconds=seconds, base_url=base_url, model=model, as_json=as_json))
+
+
+def _task_for(
+    question: str | None, classes: str | None, answers: str | None, structure: dict[str, Any]
+) -> Task:
+    """Return the kind of question that the other options mean."""
+    if structure:
+        return Task.structured
+    if classes:
+        return Task.classification
+    return Task.vqa if question or answers else Task.caption
+
+
+def _list(text: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip()) if text else ()
+
+
+def _object(text: str | None) -> dict[str, Any]:
+    if text is None:
+        return {}
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        _usage(f"--output-structure is not JSON: {error}")
+    if not isinstance(value, dict):
+        _usage('--output-structure must be an object, e.g. {"trucks": {"type": "integer"}}')
+    return value
+
+
+def _usage(why: str) -> NoReturn:
+    typer.echo(why, err=True)
+    raise typer.Exit(EX_USAGE)

@@ -1,0 +1,59 @@
+"""`edgevlm run`: the daemon in the foreground, as systemd starts it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import structlog
+
+from edgevlm.config.load import Loaded, load
+from edgevlm.daemon import Daemon, serve
+from edgevlm.errors import ConfigError, EdgevlmError
+from edgevlm.publish.result import encode
+from edgevlm.publish.sink import Message
+from edgevlm.runtime import logs
+from edgevlm.runtime.exits import EX_CONFIG, EX_FAILED, EX_OK
+from edgevlm.runtime.redact import Redactor
+from edgevlm.runtime.state import locked, state_directory
+from edgevlm.runtime.systemd import Notifier
+
+log = structlog.get_logger()
+
+
+def run(path: Path, *, log_level: logs.Level, log_json: bool, as_json: bool) -> int:
+    """Run until SIGTERM or SIGINT; return the exit code."""
+    try:
+        loaded = load(path)
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        return EX_CONFIG
+    redactor = Redactor(loaded.secrets)
+    logs.configure(redactor=redactor, level=log_level, json=log_json)
+    for warning in loaded.warnings:
+        log.warning("configuration", warning=str(warning))
+    try:
+        with locked(state_directory()) as directory:
+            asyncio.run(_serve(loaded, directory, as_json=as_json))
+    except ConfigError as error:
+        log.critical("the configuration cannot be used", why=str(error))
+        return EX_CONFIG
+    except EdgevlmError as error:
+        log.critical("cannot start", why=str(error))
+        return EX_FAILED
+    return EX_OK
+
+
+async def _serve(loaded: Loaded, directory: Path, *, as_json: bool) -> None:
+    if not loaded.config.cameras:
+        raise ConfigError(f"{loaded.path}: no cameras: nothing to run; see config/examples")
+    daemon = Daemon(loaded.config, state_directory=directory)
+    if as_json:
+        daemon.on_message = _print
+    await serve(daemon, Notifier.from_environ())
+
+
+def _print(message: Message) -> None:
+    sys.stdout.buffer.write(encode(message.document) + b"\n")
+    sys.stdout.buffer.flush()

@@ -1,0 +1,275 @@
+"""The daemon's life: build everything, start in order, run, drain in order, stop.
+
+Start: sinks and model endpoints are opened (an unreachable one is no error), then capture hosts; READY is
+told when all of that stands, not when cameras are up: a dead camera must not fail the unit. Stop: no new
+triggers and no more capture, then requests in flight finish, then couriers deliver what they can, then
+sinks say goodbye; each step has its time and is logged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from edgevlm.capture.hosts import Hosts
+from edgevlm.choose.rules import Rules
+from edgevlm.config.model import Config
+from edgevlm.infer.models import build_backend
+from edgevlm.infer.pool import Pool
+from edgevlm.orders import Orders
+from edgevlm.pipeline import Pipeline, Publisher
+from edgevlm.plan import camera_specs, plans_of
+from edgevlm.publish.command import Command
+from edgevlm.publish.courier import Courier
+from edgevlm.publish.result import ResultContext, new_boot_id
+from edgevlm.publish.sink import Message, Notice, NoticeBoard
+from edgevlm.publish.sinks import build_sink
+from edgevlm.records import Answer, CameraHealth, CameraState, Picture, Request
+from edgevlm.runtime.clock import Clock, SystemClock
+from edgevlm.runtime.counters import Counters
+from edgevlm.runtime.loopwatch import LoopWatch
+from edgevlm.runtime.systemd import Notifier, watchdog_interval_secs
+from edgevlm.status.notices import (
+    camera_notice,
+    info_notice,
+    rule_enabled_notice,
+    rule_status_notice,
+    stats_notice,
+)
+
+log = structlog.get_logger()
+
+STATS_SECS = 60.0
+_DRAIN_ANSWERS_SECS = 10.0
+_DRAIN_MESSAGES_SECS = 10.0
+
+
+class Daemon:
+    """Everything that one configuration makes; `run` is its whole life."""
+
+    def __init__(self, config: Config, *, state_directory: Path, clock: Clock | None = None) -> None:
+        self.config = config
+        self.clock: Clock = clock or SystemClock()
+        self.counters = Counters()
+        self.on_message: Callable[[Message], None] | None = None
+        self.on_camera: Callable[[CameraHealth], None] | None = None
+        self._state_directory = state_directory
+        self._stop = asyncio.Event()
+        self._build()
+
+    # --- building: nothing is opened --------------------------------------------------------------------
+
+    def _build(self) -> None:
+        self.couriers = {name: self._courier(name) for name in self.config.sinks}
+        sinks = [courier.sink for courier in self.couriers.values()]
+        self.boards = tuple(sink for sink in sinks if isinstance(sink, NoticeBoard))
+        self.pool = Pool(
+            {name: build_backend(name, model) for name, model in self.config.models.items()},
+            take_pictures=self._take_pictures,
+            deliver=self._deliver,
+            clock=self.clock,
+            counters=self.counters,
+        )
+        disabled = frozenset(name for name, camera in self.config.cameras.items() if not camera.enabled)
+        self.hosts = Hosts(
+            camera_specs(self.config),
+            disabled=disabled,
+            cameras_per_host=self.config.capture.cameras_per_host,
+            clock=self.clock,
+            counters=self.counters,
+        )
+        context = ResultContext(node=self.config.node, boot_id=new_boot_id(self.clock.utc_ns()))
+        self.publisher = Publisher(self.couriers, self.boards, context, counters=self.counters)
+        self.pipelines = {name: self._pipeline(name) for name in self.config.cameras}
+        self._orders = Orders(self.pipelines, self.publisher, self.boards)
+
+    def _courier(self, name: str) -> Courier:
+        sink = build_sink(
+            name,
+            self.config.sinks[name],
+            node=self.config.node,
+            state_directory=self._state_directory,
+            clock=self.clock,
+            counters=self.counters,
+            timezone=self.config.site.timezone,
+            on_command=self._obey,
+        )
+        return Courier(sink, clock=self.clock, counters=self.counters)
+
+    def _pipeline(self, name: str) -> Pipeline:
+        plans = plans_of(self.config, name)
+        triggers = {key: rule.trigger for key, rule in self.config.cameras[name].rules.items()}
+        rules = Rules(name, triggers)
+        for key, plan in plans.items():
+            self.publisher.add(plan)
+            rules.set_enabled(key, enabled=plan.enabled)
+        camera = self.hosts.cameras[name]
+        camera.on_health = self._camera_changed
+        return Pipeline(camera, rules, plans, ask_nowait=self.pool.ask_nowait, clock=self.clock)
+
+    # --- what the stages call ---------------------------------------------------------------------------
+
+    async def _take_pictures(self, request: Request) -> tuple[Picture, ...]:
+        return (await self.hosts.cameras[request.camera].picture(max_side=request.max_side),)
+
+    async def _deliver(self, answer: Answer) -> None:
+        message = self.publisher.deliver(answer)
+        if self.on_message is not None:
+            self.on_message(message)
+
+    def _obey(self, command: Command) -> None:
+        self._orders.carry_out(command)
+
+    def _camera_changed(self, old: CameraHealth, new: CameraHealth) -> None:
+        if old.state != new.state:
+            self._post(camera_notice(new))
+            if self.on_camera is not None:
+                self.on_camera(new)
+
+    # --- life -------------------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """Ask `run` to drain and return."""
+        self._stop.set()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stop.is_set()
+
+    async def run(self, on_ready: Callable[[], None] | None = None) -> None:
+        """Run until `stop`; `on_ready` is called once everything stands.
+
+        Raises:
+            ConfigError: a component cannot work as it is configured (a missing extra, say).
+
+        """
+        async with AsyncExitStack() as stack:
+            for courier in self.couriers.values():
+                await courier.open()
+                stack.push_async_callback(courier.close)
+            await self.pool.open()
+            stack.push_async_callback(self.pool.close)
+            self._post_first_notices()
+            await self._run_tasks(on_ready)
+
+    async def _run_tasks(self, on_ready: Callable[[], None] | None) -> None:
+        """Run each stage's tasks, and end them in the order of a frame's way."""
+        async with asyncio.TaskGroup() as group:
+            delivering = [
+                group.create_task(courier.run(), name=f"edgevlm[{name}].courier")
+                for name, courier in self.couriers.items()
+            ]
+            asking = group.create_task(self.pool.run(), name="edgevlm.pool")
+            watching = [
+                group.create_task(process.run(), name=f"edgevlm.{process.name}")
+                for process in self.hosts.processes
+            ]
+            watching += [
+                group.create_task(pipeline.run(), name=f"edgevlm[{name}].pipeline")
+                for name, pipeline in self.pipelines.items()
+            ]
+            watching.append(group.create_task(self._tell_stats(), name="edgevlm.stats"))
+            if on_ready is not None:
+                on_ready()
+            await self._stop.wait()
+            await self._drain(watching, asking, delivering)
+
+    async def _drain(
+        self,
+        watching: list[asyncio.Task[None]],
+        asking: asyncio.Task[None],
+        delivering: list[asyncio.Task[None]],
+    ) -> None:
+        log.info("stopping: no more capture, no new questions")
+        await _end(*watching)
+        log.info("stopping: waiting for answers", secs=_DRAIN_ANSWERS_SECS)
+        await self.pool.drain(_DRAIN_ANSWERS_SECS)
+        await _end(asking)
+        self._post_last_notices()
+        log.info("stopping: delivering what is left", secs=_DRAIN_MESSAGES_SECS)
+        await asyncio.gather(*(courier.drain(_DRAIN_MESSAGES_SECS) for courier in self.couriers.values()))
+        await _end(*delivering)
+
+    # --- notices ----------------------------------------------------------------------------------------
+
+    def _post_first_notices(self) -> None:
+        notices = [info_notice(self.config)]
+        for name, pipeline in self.pipelines.items():
+            notices.append(camera_notice(pipeline.camera.health))
+            for rule in pipeline.plans:
+                notices.append(rule_status_notice(name, rule, "ok"))
+                notices.append(rule_enabled_notice(name, rule, enabled=pipeline.rules.enabled(rule)))
+        self._post(*notices)
+
+    def _post_last_notices(self) -> None:
+        """Leave no camera `online` behind in the broker's memory."""
+        for name in self.pipelines:
+            self._post(camera_notice(CameraHealth(name, CameraState.OFFLINE)))
+
+    def _post(self, *notices: Notice) -> None:
+        for board in self.boards:
+            for notice in notices:
+                board.post(notice)
+
+    async def _tell_stats(self) -> None:
+        while True:
+            await self.clock.sleep(STATS_SECS)
+            self._post(stats_notice(self.statistics()))
+
+    def statistics(self) -> dict[str, Any]:
+        """Return what was counted, camera by camera, sink by sink; a snapshot."""
+        return {
+            **self.counters.statistics(),
+            "cameras": {name: asdict(camera.health) for name, camera in self.hosts.cameras.items()},
+            "models": {name: asdict(pool) for name, pool in self.pool.statistics().items()},
+            "sinks": {name: asdict(courier.statistics()) for name, courier in self.couriers.items()},
+        }
+
+
+async def _end(*tasks: asyncio.Task[None]) -> None:
+    """Cancel `tasks` and wait until they have ended."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def serve(daemon: Daemon, notifier: Notifier) -> None:
+    """Run `daemon` as a service: signals, readiness and the watchdog.
+
+    SIGTERM and SIGINT drain in order; a second one leaves at once.
+    """
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _leave, daemon, notifier, number)
+    watch = LoopWatch(notifier, daemon.clock, watchdog_interval_secs())
+    watching = asyncio.create_task(watch.run(), name="edgevlm.watchdog")
+    try:
+        await daemon.run(lambda: _ready(daemon, notifier))
+    finally:
+        await _end(watching)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+def _ready(daemon: Daemon, notifier: Notifier) -> None:
+    rules = sum(len(pipeline.plans) for pipeline in daemon.pipelines.values())
+    log.info("ready", cameras=len(daemon.pipelines), rules=rules, sinks=len(daemon.couriers))
+    notifier.ready(f"{len(daemon.pipelines)} cameras, {rules} rules")
+
+
+def _leave(daemon: Daemon, notifier: Notifier, number: signal.Signals) -> None:
+    if daemon.stopping:
+        log.warning("second signal: leaving at once", signal=number.name)
+        os._exit(1)
+    log.info("signal: draining, a second one leaves at once", signal=number.name)
+    notifier.stopping("draining")
+    daemon.stop()

@@ -1,0 +1,71 @@
+"""Carries out what subscribers tell the daemon by `cmd/…`: each command is answered, none blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from edgevlm.pipeline import Pipeline, Publisher
+from edgevlm.publish.command import Command
+from edgevlm.publish.sink import NoticeBoard
+from edgevlm.status.notices import rule_enabled_notice
+
+log = structlog.get_logger()
+
+
+class Orders:
+    """Knows every camera's pipeline; called on the event loop."""
+
+    def __init__(
+        self, pipelines: Mapping[str, Pipeline], publisher: Publisher, boards: tuple[NoticeBoard, ...]
+    ) -> None:
+        self._pipelines = pipelines
+        self._publisher = publisher
+        self._boards = boards
+
+    def carry_out(self, command: Command) -> None:
+        """Do what `command` says, or tell its sender why not."""
+        pipeline = self._pipelines.get(command.camera)
+        if pipeline is None:
+            self._refuse(command, f"there is no camera {command.camera!r}")
+        elif command.kind == "enable_camera":
+            pipeline.camera.set_enabled(enabled=bool(command.enabled))
+            _accept(command, camera=command.camera, enabled=command.enabled)
+        elif command.rule is None or command.rule not in pipeline.plans:
+            self._refuse(command, f"camera {command.camera!r} has no rule {command.rule!r}")
+        else:
+            self._to_rule(command, pipeline, command.rule)
+
+    def _to_rule(self, command: Command, pipeline: Pipeline, rule: str) -> None:
+        match command.kind:
+            case "ask":
+                self._ask(command, pipeline, rule)
+            case "enable_rule":
+                pipeline.set_rule_enabled(rule, enabled=bool(command.enabled))
+                for board in self._boards:
+                    board.post(rule_enabled_notice(command.camera, rule, enabled=bool(command.enabled)))
+                _accept(command, camera=command.camera, rule=rule, enabled=command.enabled)
+            case "interval" if pipeline.set_interval(rule, command.every_secs or 0.0):
+                _accept(command, camera=command.camera, rule=rule, every_secs=command.every_secs)
+            case _:
+                self._refuse(command, f"rule {rule!r} has no interval")
+
+    def _ask(self, command: Command, pipeline: Pipeline, rule: str) -> None:
+        request = pipeline.ask_by_command(rule, request_id=command.request_id, prompt=command.prompt)
+        if command.reply is not None:
+            self._publisher.reply_to(request, command.reply)
+        log.info("asked by command", camera=command.camera, rule=rule, request_id=request.id)
+        pipeline.ask_nowait(request)
+
+    def _refuse(self, command: Command, why: str) -> None:
+        log.warning("a command is refused", camera=command.camera, rule=command.rule, why=why)
+        if command.reply is not None:
+            command.reply({"ok": False, "error": why})
+
+
+def _accept(command: Command, **what: Any) -> None:
+    log.info("a command is carried out", **what)
+    if command.reply is not None:
+        command.reply({"ok": True, **what})

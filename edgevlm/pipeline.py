@@ -1,0 +1,138 @@
+"""READ FIRST: the way of a frame. One camera wired capture → choose → infer → publish.
+
+    camera.looks()          capture: the newest look, never a backlog, out of a capture host
+    rules.fired_by_…        choose:  which rule fires now; pure, returns at once
+    pool.ask_nowait         infer:   a bounded slot a rule; the frame is bound when a worker is free
+    courier.accept_nowait   publish: one courier a sink, in order
+
+`Pipeline` is one camera, `Publisher` is the common end of all of them. `daemon` builds and runs both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from itertools import count
+from typing import Any
+
+from edgevlm.capture.hosts import Camera
+from edgevlm.choose.rules import Rules
+from edgevlm.plan import Plan
+from edgevlm.publish.courier import Courier
+from edgevlm.publish.result import ResultContext, build_message
+from edgevlm.publish.sink import Message, NoticeBoard
+from edgevlm.records import Answer, Request
+from edgevlm.runtime.clock import Clock, wait_for
+from edgevlm.runtime.counters import Counters
+from edgevlm.runtime.timesync import clock_state
+from edgevlm.status.notices import rule_status, rule_status_notice
+
+Reply = Callable[[dict[str, Any]], None]
+"""Gives the result document, or an error document, back to whoever sent a command."""
+
+
+class Pipeline:
+    """One camera and its rules."""
+
+    def __init__(
+        self,
+        camera: Camera,
+        rules: Rules,
+        plans: Mapping[str, Plan],
+        *,
+        ask_nowait: Callable[[Request], None],
+        clock: Clock,
+    ) -> None:
+        self.camera = camera
+        self.rules = rules
+        self.plans = plans
+        self.ask_nowait = ask_nowait
+        self._clock = clock
+        self._wake = asyncio.Event()
+
+    async def run(self) -> None:
+        """Follow the camera and the clock until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow_looks(), name=f"edgevlm[{self.camera.name}].looks")
+            group.create_task(self._follow_clock(), name=f"edgevlm[{self.camera.name}].choose")
+
+    async def _follow_looks(self) -> None:
+        async for _ in self.camera.looks():
+            self.rules.camera_shows(self._clock.monotonic_ns())
+            self._wake.set()
+
+    async def _follow_clock(self) -> None:
+        while True:
+            self._wake.clear()
+            for trigger in self.rules.fired_by_clock(self._clock.monotonic_ns()):
+                self.ask_nowait(self.plans[trigger.rule].request(trigger))
+            await wait_for(self._wake, self._pause_secs(), self._clock)
+
+    def _pause_secs(self) -> float | None:
+        """Return how long no rule is due; None when only a look or a command can change that."""
+        due_ns = self.rules.next_due_mono_ns()
+        return None if due_ns is None else max(0.0, (due_ns - self._clock.monotonic_ns()) / 1e9)
+
+    # --- commands -------------------------------------------------------------------------------------
+
+    def ask_by_command(self, rule: str, *, request_id: str | None, prompt: str | None) -> Request:
+        """Return the request of somebody who asks now; `ask_nowait` sends it on its way."""
+        now_ns = self._clock.monotonic_ns()
+        trigger = self.rules.fired_by_command(rule, now_ns, request_id=request_id, prompt=prompt)
+        return self.plans[rule].request(trigger)
+
+    def set_rule_enabled(self, rule: str, *, enabled: bool) -> None:
+        """Let the rule fire, or keep it from firing."""
+        self.rules.set_enabled(rule, enabled=enabled)
+        self._wake.set()
+
+    def set_interval(self, rule: str, every_secs: float) -> bool:
+        """Change a rule's interval; return False for a rule without one."""
+        known = self.rules.set_every_secs(rule, every_secs, self._clock.monotonic_ns())
+        self._wake.set()
+        return known
+
+
+class Publisher:
+    """Takes every answer: to the rule's couriers, to whoever asked by command, to the rule's status."""
+
+    def __init__(
+        self,
+        couriers: Mapping[str, Courier],
+        boards: tuple[NoticeBoard, ...],
+        context: ResultContext,
+        *,
+        counters: Counters,
+    ) -> None:
+        self._couriers = couriers
+        self._boards = boards
+        self._context = context
+        self._counters = counters
+        self._seq = count(1)
+        self._plans: dict[tuple[str, str], Plan] = {}
+        self._replies: dict[str, Reply] = {}
+
+    def add(self, plan: Plan) -> None:
+        """Know where this rule's answers go."""
+        self._plans[plan.camera, plan.rule] = plan
+
+    def reply_to(self, request: Request, reply: Reply) -> None:
+        """Give the answer of `request` to `reply` as well."""
+        self._replies[request.id] = reply
+
+    def deliver(self, answer: Answer) -> Message:
+        """Hand `answer` to everybody who waits for it, and return its message."""
+        request = answer.request
+        plan = self._plans[request.camera, request.rule]
+        context = replace(self._context, labels=plan.labels, clock=clock_state())
+        message = build_message(answer, context=context, seq=next(self._seq))
+        self._counters.count("answers", f"{request.camera}/{request.rule}")
+        self._counters.count(f"outcome_{answer.outcome}", f"{request.camera}/{request.rule}")
+        for name in plan.sinks:
+            self._couriers[name].accept_nowait(message)
+        if (reply := self._replies.pop(request.id, None)) is not None:
+            reply(message.document)
+        for board in self._boards:
+            board.post(rule_status_notice(request.camera, request.rule, rule_status(answer)))
+        return message
