@@ -1,14 +1,15 @@
 """The contract between a courier and a sink, and what is handed over.
 
 The courier takes the burden (queue, retry, back-off, drops, statistics), so that a sink stays small: it
-delivers one message or raises. `deliver` is never called before `open` has returned, never twice at the
-same time, and never after `close`.
+delivers one message or raises. `deliver` is never called before `open` has returned, never after `close`, and
+never twice at the same time, save for a `Windowed` sink: that gets as many at once as it declares, but never
+two of one camera.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from edgevlm.records import Picture
 
@@ -61,6 +62,15 @@ class Sink(Protocol):
         """Say goodbye and release everything."""
 
 
+@runtime_checkable
+class Windowed(Protocol):
+    """A sink whose receiver confirms so late that several messages should be on their way at once."""
+
+    window: int
+    """How many."""
+
+
+@runtime_checkable
 class NoticeBoard(Protocol):
     """A sink that also shows notices (MQTT does, files do not)."""
 

@@ -1,0 +1,65 @@
+"""Keeps the pictures that were asked about: `evidence/YYYY-MM-DD/ID[-k].jpg` below the sink's directory.
+
+A picture is on the disk, under its name, before the row that names it is written. Blocks: call it in the
+sink's own thread.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from edgevlm.publish.journal import sync_directory
+
+FOLDER = "evidence"
+SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,99}-[0-9]{12,20}")
+OUR_NAME = re.compile(rf"{SAFE_ID.pattern}(-[0-9]{{1,3}})?\.jpg(\.part)?")
+"""A picture, or what a crash left of one."""
+
+_MODE = 0o640
+_FOLDER_MODE = 0o750
+
+
+def picture_path(day: str, message_id: str, index: int) -> str:
+    """Return where the `index`-th picture of a message lies, relative to the sink's directory.
+
+    Raises:
+        ValueError: the id cannot be a file name.
+
+    """
+    if not SAFE_ID.fullmatch(message_id):
+        raise ValueError(f"not an id that can name a file: {message_id[:100]!r}")
+    return f"{FOLDER}/{day}/{message_id}{f'-{index}' if index else ''}.jpg"
+
+
+def keep_picture(directory: Path, relative: str, jpeg: bytes) -> None:
+    """Write a picture so that its name never stands for half of it; the same again changes nothing."""
+    path = directory / relative
+    _make_folder(directory, path.parent)
+    part = path.with_name(f"{path.name}.part")
+    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
+    try:
+        _write_all(fd, jpeg)
+        os.fsync(fd)
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(fd)
+    sync_directory(path.parent)
+
+
+def _make_folder(directory: Path, folder: Path) -> None:
+    if folder.is_dir():
+        return
+    folder.mkdir(_FOLDER_MODE, parents=True, exist_ok=True)
+    sync_directory(folder.parent)
+    sync_directory(directory)
+
+
+def _write_all(fd: int, content: bytes) -> None:
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
