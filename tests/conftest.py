@@ -4,6 +4,7 @@ from __future__ import annotations
 
 pytest_plugins = [
     "tests.fakes.clock",
+    "tests.fakes.loop_guard",
     "tests.servers.broker",
     "tests.servers.rtsp",
     "tests.servers.vlm",

@@ -108,6 +108,10 @@ def test_each_layer_knows_only_those_before_it() -> None:
     assert not wrong
 
 
+def test_every_module_has_its_layer() -> None:
+    assert all(layer(module) >= 0 for module in modules() if module != "edgevlm")
+
+
 def test_only_commands_show_the_demo() -> None:
     wrong = [
         f"{module} imports {imported}"

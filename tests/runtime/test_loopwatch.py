@@ -17,6 +17,8 @@ from edgevlm.runtime.loopwatch import Heartbeat, LoopWatch, complaints
 from edgevlm.runtime.systemd import Notifier
 from tests.fakes.clock import FakeClock
 
+pytestmark = pytest.mark.usefixtures("loop_guard")
+
 
 class Systemd:
     """The other end of NOTIFY_SOCKET."""
