@@ -1,4 +1,4 @@
-"""Fixtures for every test: real servers (`tests/servers`) and a clock that is moved by hand (`tests/fakes`)."""
+"""Fixtures for every test: real servers (`tests/servers`), a clock that is moved by hand (`tests/fakes`)."""
 
 from __future__ import annotations
 

@@ -46,7 +46,9 @@ THREAD_MODULES = {
     "edgevlm.capture.host": "sender, pictures",
     "edgevlm.capture.runner": "one a camera",
     "edgevlm.infer.embedded": "a named executor: inference takes the processor for seconds",
+    "edgevlm.publish.file": "a named executor: fsync takes its time",
     "edgevlm.publish.mqtt_network": "paho's one network thread",
+    "edgevlm.publish.stdout": "a named executor: whoever reads us may be slow",
 }
 
 BANNED_WORDS = re.compile(
