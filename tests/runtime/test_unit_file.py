@@ -62,5 +62,6 @@ def test_what_our_program_relies_on() -> None:
         "KillMode=mixed",
         "StateDirectory=edgevlm",
         "LimitCORE=0",
+        "Environment=ORT_DISABLE_TELEMETRY=1",
     ):
         assert line in lines
