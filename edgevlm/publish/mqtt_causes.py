@@ -22,14 +22,32 @@ CauseCode = Literal[
     "silent",
     "taken_over",
     "too_large",
+    "closed",
     "lost",
     "stuck",
+    "fault",
     "left",
 ]
+"""`closed`: the broker said why; `lost`: nobody did; `stuck`: it is silent; `left`: we have gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why there is no connection."""
+
+    code: CauseCode
+    text: str
+    needs_person: bool = False
+    """Waiting will hardly help: a login, a certificate or a name is wrong."""
+
 
 UNSUPPORTED_VERSION = 0x84
 TAKEN_OVER = 0x8E
 PACKET_TOO_LARGE = 0x95
+
+LEFT = Cause("left", "closed by us")
+FELL_SILENT = Cause("stuck", "the broker has fallen silent")
+BROKE_OFF = Cause("lost", "the connection broke off")
 
 _NEEDS_PERSON = frozenset({0x85, 0x86, 0x87, 0x8A, 0x8C, 0x9C, 0x9D})
 
@@ -72,32 +90,29 @@ _PUBLISH_HINTS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """Why there is no connection."""
-
-    code: CauseCode
-    text: str
-    needs_person: bool = False
-    """Waiting will hardly help: a login, a certificate or a name is wrong."""
-
-
-def of_exception(err: Exception, host: str, port: int) -> Cause:
+def of_exception(err: Exception, host: str, port: int, *, tls: bool) -> Cause:
     """Say why a connection could not be made."""
     match err:
+        case ConnectionResetError() | BrokenPipeError() | ssl.SSLEOFError():
+            return of_silence(tls=tls)
         case ssl.SSLError():
             return Cause("tls", _tls_text(err, port), needs_person=True)
         case socket.gaierror():
             return Cause("name", f"the name {host} cannot be resolved: {err.strerror}")
-        case ConnectionRefusedError():
-            return Cause("unreachable", f"connection refused: nothing listens on {host} port {port}")
-        case TimeoutError():
-            return Cause("unreachable", f"no answer from {host} port {port}")
         case OSError():
-            where = f": {err.filename}" if err.filename else ""
-            return Cause("unreachable", f"{err.strerror or err}{where}", needs_person=bool(where))
+            return _of_os_error(err, host, port)
         case _:
-            return Cause("lost", f"{type(err).__name__}: {err}")
+            return Cause("fault", f"{type(err).__name__}: {err}")
+
+
+def _of_os_error(err: OSError, host: str, port: int) -> Cause:
+    if isinstance(err, ConnectionRefusedError):
+        return Cause("unreachable", f"connection refused: nothing listens on {host} port {port}")
+    if isinstance(err, TimeoutError):
+        return Cause("unreachable", f"no answer from {host} port {port}")
+    if err.filename:  # a certificate or key of ours
+        return Cause("unreachable", f"cannot read {err.filename}: {err.strerror}", needs_person=True)
+    return Cause("unreachable", str(err.strerror or err))
 
 
 def _tls_text(err: ssl.SSLError, port: int) -> str:
@@ -109,27 +124,23 @@ def _tls_text(err: ssl.SSLError, port: int) -> str:
     return f"no TLS is spoken on port {port}" if reason == "WRONG_VERSION_NUMBER" else f"TLS failed: {reason}"
 
 
+def of_silence(*, tls: bool) -> Cause:
+    """Say why the other side hung up before it answered CONNECT."""
+    hint = "does it speak TLS?" if tls else "does it want TLS?"
+    return Cause("silent", f"the other side hung up without a word: is it an MQTT broker, and {hint}")
+
+
 def of_refusal(reason: int, name: str) -> Cause:
     """Say why the broker answered CONNECT with a refusal."""
     code: CauseCode = "version" if reason == UNSUPPORTED_VERSION else "refused"
     return Cause(code, _HINTS.get(reason, name.lower()), needs_person=reason in _NEEDS_PERSON)
 
 
-def of_disconnect(reason: int, name: str, *, by_broker: bool) -> Cause:
-    """Say why a connection that stood has ended."""
-    if by_broker:
-        codes: dict[int, CauseCode] = {TAKEN_OVER: "taken_over", PACKET_TOO_LARGE: "too_large"}
-        hint = _HINTS.get(reason, name.lower())
-        return Cause(codes.get(reason, "lost"), f"closed by the broker: {hint}")
-    if reason == 0x8D:
-        return Cause("lost", "the broker has fallen silent")
-    return Cause("lost", "the connection broke off")
-
-
-def of_silence(*, tls: bool) -> Cause:
-    """Say why the other side hung up before it answered CONNECT."""
-    hint = "is it an MQTT broker?" if tls else "is it an MQTT broker, and does it want TLS?"
-    return Cause("silent", f"the other side hung up without a word ({hint})")
+def of_goodbye(reason: int, name: str) -> Cause:
+    """Say why the broker closed a connection that stood."""
+    codes: dict[int, CauseCode] = {TAKEN_OVER: "taken_over", PACKET_TOO_LARGE: "too_large"}
+    hint = _HINTS.get(reason, name.lower())
+    return Cause(codes.get(reason, "closed"), f"closed by the broker: {hint}")
 
 
 def of_publish(sink: str, topic: str, reason: int, name: str, detail: str | None) -> PublishError | None:
@@ -140,6 +151,7 @@ def of_publish(sink: str, topic: str, reason: int, name: str, detail: str | None
     """
     if reason < 0x80:
         return None
-    why = detail or _PUBLISH_HINTS.get(reason, name.lower())
+    why = _PUBLISH_HINTS.get(reason, name.lower())
+    more = f" ({detail[:200]})" if detail else ""
     error = SinkRejected if reason in _NEVER_ACCEPTED else SinkUnreachable
-    return error(sink, f"{topic}: {why}")
+    return error(sink, f"{topic}: {why}{more}")

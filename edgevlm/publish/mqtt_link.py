@@ -17,7 +17,7 @@ import structlog
 from edgevlm.errors import PublishError, SinkUnreachable
 from edgevlm.publish.config import MqttSinkConfig
 from edgevlm.publish.fold import Fold
-from edgevlm.publish.mqtt_causes import Cause
+from edgevlm.publish.mqtt_causes import LEFT, Cause
 from edgevlm.publish.mqtt_network import Login
 from edgevlm.publish.mqtt_session import Session, SessionEvents
 from edgevlm.publish.mqtt_wire import Incoming, MqttVersion, Publish, port_of
@@ -37,15 +37,18 @@ class LinkTiming:
     first_pause_secs: float = 1.0
     longest_pause_secs: float = 30.0
     check_secs: float = 2.0
-    connect_secs: float = 20.0
+    connect_secs: float = 10.0
     """From the first packet to the broker's CONNACK."""
     stuck_secs: float = 60.0
     """Longest time that a message may wait for its confirmation."""
     settled_secs: float = 30.0
     """A connection that lasted as long was a good one: the back-off begins anew."""
     takeovers: int = 3
+    """So many within the window, and another client is believed to use our client_id."""
     takeover_window_secs: float = 60.0
     takeover_pause_secs: float = 300.0
+    suspected_pause_secs: float = 60.0
+    """Where the broker does not say so, and we conclude it from lost connections."""
 
 
 class MqttLink:
@@ -72,8 +75,8 @@ class MqttLink:
         self._on_incoming = on_incoming
         self._timing = timing
         self._version: MqttVersion = "3.1.1" if config.protocol == "3.1.1" else "5"
-        self._hang_ups = 0
-        self._fell_back = False
+        self._spoke_5 = self._refused_5 = self._warned = False
+        self._came_up_last = False
         self._backoff = Backoff(timing.first_pause_secs, timing.longest_pause_secs)
         self._takeovers: deque[int] = deque(maxlen=timing.takeovers)
         self._fold = Fold(clock, every_secs=600.0)
@@ -132,7 +135,7 @@ class MqttLink:
             await self._say(goodbye)
             self._session.leave()
             await asyncio.wait({self._session.over}, timeout=_GOODBYE_SECS)
-        self._session.kill(Cause("left", "closed by us"))
+        self._session.kill(LEFT)
         await asyncio.wait({self._session.over}, timeout=_GOODBYE_SECS)
 
     async def _say(self, goodbye: Publish) -> None:
@@ -154,6 +157,7 @@ class MqttLink:
         login = Login(self._client_id, self._version, self._status_topic)
         session = Session(self._name, self._config, login, events, self._clock)
         self._session = session
+        self._came_up_last = False
         session.start()
         while not session.over.done():
             await asyncio.wait({session.over}, timeout=self._timing.check_secs)
@@ -161,24 +165,27 @@ class MqttLink:
         cause = session.over.result()
         if session.age_secs() >= self._timing.settled_secs:
             self._backoff.reset()
+            self._fold = Fold(self._clock, every_secs=600.0)
         return cause
 
     def _check(self, session: Session) -> None:
         if not session.up and session.age_secs() > self._timing.connect_secs:
-            session.kill(Cause("stuck", f"no answer to CONNECT in {self._timing.connect_secs:g} s"))
+            session.kill(Cause("silent", f"no answer to CONNECT in {self._timing.connect_secs:g} s"))
         elif session.oldest_secs() > self._timing.stuck_secs:
             session.kill(Cause("stuck", f"the broker confirmed nothing for {self._timing.stuck_secs:g} s"))
 
     def _came_up(self) -> None:
-        text = "connected to the broker"
-        self._log.info(text, protocol=self._version, failures_before=self._failures)
-        if self._version == "3.1.1" and self._config.protocol == "auto" and not self._fell_back:
-            self._fell_back = True
+        self._came_up_last = True
+        folded = self._fold.due("connected")
+        if folded is not None:
+            self._log.info("connected to the broker", protocol=self._version, failures=self._failures)
+        self._spoke_5 = self._spoke_5 or self._version == "5"
+        if self._version == "3.1.1" and self._config.protocol == "auto" and not self._warned:
+            self._warned = True
             self._log.warning(
                 "the broker does not speak MQTT 5: a message that it refuses looks like one that it took"
             )
         self._failures = 0
-        self._fold = Fold(self._clock, every_secs=600.0)
         self._on_up()
 
     def _note_subscription(self, reason: int, name: str) -> None:
@@ -191,8 +198,11 @@ class MqttLink:
             return 0.0
         self._trouble = cause.text
         self._failures += 1
-        if cause.code == "taken_over" and self._ping_pong():
-            return self._timing.takeover_pause_secs * self._backoff.draw.uniform(0.5, 1.0)
+        if self._ping_pong(cause):
+            longest = self._timing.takeover_pause_secs
+            if cause.code == "lost":
+                longest = self._timing.suspected_pause_secs
+            return longest * self._backoff.draw.uniform(0.5, 1.0)
         folded = self._fold.due(cause.text)
         if folded is not None:
             write = self._log.error if cause.needs_person else self._log.warning
@@ -200,19 +210,31 @@ class MqttLink:
         return self._backoff.next_secs()
 
     def _changed_version(self, cause: Cause) -> bool:
-        """Fall back to 3.1.1 where allowed: at once if the broker refuses 5, in turn if it hangs up."""
-        if self._config.protocol != "auto" or self._fell_back:
+        """Fall back to 3.1.1 where allowed; return True if there is reason to try that at once.
+
+        For good if the broker refuses 5. Some old ones do not even say no: for them both are tried in turn,
+        unless 5 has worked before.
+        """
+        if self._config.protocol != "auto" or self._refused_5:
             return False
         if cause.code == "version" and self._version == "5":
+            self._refused_5 = True
             self._version = "3.1.1"
             return True
-        if cause.code == "silent":  # some brokers of old do not even say no
-            self._hang_ups += 1
-            self._version = "3.1.1" if self._hang_ups % 3 == 2 else "5"
+        suspect = cause.code == "silent" and self._version == "5" and not self._spoke_5
+        self._version = "3.1.1" if suspect else "5"
         return False
 
-    def _ping_pong(self) -> bool:
-        """Count a takeover; say whether there is another client that takes the connection back each time."""
+    def _ping_pong(self, cause: Cause) -> bool:
+        """Say whether another client with our client_id takes the connection from us each time.
+
+        Not every broker tells (mosquitto 2.0 just hangs up); then it is concluded from connections that are
+        made without trouble and lost without a word.
+        """
+        if not self._came_up_last:
+            self._takeovers.clear()
+        if cause.code not in {"taken_over", "lost"} or not self._came_up_last:
+            return False
         now_ns = self._clock.monotonic_ns()
         self._takeovers.append(now_ns)
         window_ns = self._timing.takeover_window_secs * 1e9
@@ -220,9 +242,9 @@ class MqttLink:
             return False
         self._takeovers.clear()
         self._log.error(
-            "another client uses the same client_id and takes the connection: give each box its own",
+            "the connection is taken from us again and again: give each box its own client_id",
             client_id=self._client_id,
-            pause_secs=self._timing.takeover_pause_secs,
+            why=cause.text,
         )
         return True
 

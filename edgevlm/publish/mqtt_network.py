@@ -104,10 +104,6 @@ class Network:
         )
         return sent.mid if sent.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else sent.rc.name
 
-    def limit_in_flight(self, messages: int) -> None:
-        """Send no more than so many unconfirmed messages; the others wait in the client."""
-        self._client.max_inflight_messages = min(MAX_IN_FLIGHT, messages)
-
     def subscribe(self, topic_filter: str) -> None:
         """Ask for messages."""
         if self._is_5:
@@ -172,6 +168,7 @@ class Network:
         client.suppress_exceptions = True  # they go to the ear
         client.enable_logger(_logger_to(self._ear))
         client.on_socket_register_write = lambda *_: None
+        client.on_socket_open = lambda _client, _userdata, opened: _send_at_once(opened)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
@@ -198,7 +195,7 @@ class Network:
             return
         announced = Announced(
             max_packet_bytes=getattr(properties, "MaximumPacketSize", None),
-            max_in_flight=getattr(properties, "ReceiveMaximum", MAX_IN_FLIGHT),
+            max_in_flight=getattr(properties, "ReceiveMaximum", 65_535),
             retains=getattr(properties, "RetainAvailable", 1) == 1,
         )
         self._post(self._listener.connected, announced)
@@ -211,14 +208,15 @@ class Network:
         reason: ReasonCode,
         _properties: Properties | None,
     ) -> None:
-        by_broker = flags.is_disconnect_packet_from_server
-        if by_broker or reason.value == KEEPALIVE_TIMEOUT:
-            cause = mqtt_causes.of_disconnect(reason.value, reason.getName(), by_broker=by_broker)
-            self._post(self._listener.note, cause)
+        if flags.is_disconnect_packet_from_server:
+            self._post(self._listener.note, mqtt_causes.of_goodbye(reason.value, reason.getName()))
+        elif reason.value == KEEPALIVE_TIMEOUT:
+            self._post(self._listener.note, mqtt_causes.FELL_SILENT)
 
     def _on_publish(
         self, _client: Client, _userdata: Any, mid: int, reason: ReasonCode, properties: Properties
     ) -> None:
+        _acknowledge_at_once(self._client.socket())
         detail = getattr(properties, "ReasonString", None)
         self._post(self._listener.acknowledged, mid, reason.value, reason.getName(), detail)
 
@@ -266,6 +264,19 @@ class _Ear(logging.Handler):
             self.socket_error = error
         elif error is not None:
             log.error("a callback failed in the MQTT thread", what=record.getMessage(), exc_info=error)
+
+
+def _send_at_once(opened: object) -> None:
+    """Turn off Nagle's wait: a message is several small packets, and each would wait 40 ms for the last."""
+    if isinstance(opened, socket.socket):
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _acknowledge_at_once(opened: object) -> None:
+    """Tell the broker's TCP that its packet has come: mosquitto, as it is, holds the next until then."""
+    if isinstance(opened, socket.socket):
+        with contextlib.suppress(OSError):
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
 
 def _logger_to(handler: logging.Handler) -> logging.Logger:

@@ -8,6 +8,7 @@ courier sends it again.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from edgevlm.errors import PublishError, SinkRejected, SinkUnreachable
 from edgevlm.publish import mqtt_causes
 from edgevlm.publish.config import MqttSinkConfig
 from edgevlm.publish.mqtt_causes import Cause
-from edgevlm.publish.mqtt_network import Login, Network
+from edgevlm.publish.mqtt_network import MAX_IN_FLIGHT, Login, Network
 from edgevlm.publish.mqtt_wire import Announced, Incoming, Publish, port_of
 from edgevlm.runtime.clock import Clock
 
@@ -55,6 +56,7 @@ class Session:
         self._clock = clock
         self._born_mono_ns = clock.monotonic_ns()
         self._in_flight: dict[int, _InFlight] = {}
+        self._waiting: deque[tuple[Publish, asyncio.Future[None]]] = deque()
         self._cause: Cause | None = None
         self._network = Network(name, config, login, self)
 
@@ -65,9 +67,12 @@ class Session:
     def publish(self, publish: Publish) -> asyncio.Future[None]:
         """Send `publish`; the future is done when the broker has confirmed or refused it."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        error = self.objection(publish) or self._send(publish, future)
+        error = self.objection(publish)
         if error is not None:
             future.set_exception(error)
+        else:
+            self._waiting.append((publish, future))
+            self._send_waiting()
         return future
 
     def objection(self, publish: Publish) -> PublishError | None:
@@ -94,12 +99,12 @@ class Session:
         return (self._clock.monotonic_ns() - oldest.sent_mono_ns) / 1e9
 
     def unconfirmed(self) -> int:
-        """Return how many messages are under way."""
-        return len(self._in_flight)
+        """Return how many messages are under way, or wait to be."""
+        return len(self._in_flight) + len(self._waiting)
 
     def leave(self) -> None:
         """Say goodbye: the broker forgets the will."""
-        self.note(Cause("left", "closed by us"))
+        self.note(mqtt_causes.LEFT)
         self._network.leave()
 
     def kill(self, cause: Cause) -> None:
@@ -114,7 +119,6 @@ class Session:
         if self._cause is not None:  # killed meanwhile
             return
         self.announced = announced
-        self._network.limit_in_flight(announced.max_in_flight)
         self.up = True
         self._events.on_up()
 
@@ -125,6 +129,7 @@ class Session:
     def acknowledged(self, packet_id: int, reason: int, name: str, detail: str | None) -> None:
         """Tell whoever waits for this PUBACK."""
         entry = self._in_flight.pop(packet_id, None)
+        self._send_waiting()
         if entry is None or entry.future.done():  # nobody waits any more
             return
         error = mqtt_causes.of_publish(self._name, entry.publish.topic, reason, name, detail)
@@ -149,11 +154,23 @@ class Session:
         self.over.set_result(cause)
 
     def _guess(self, failure: Exception | None) -> Cause:
+        config, tls = self._config, self._config.tls is not None
+        if self.up and (failure is None or isinstance(failure, OSError)):
+            return mqtt_causes.BROKE_OFF
         if failure is not None:
-            return mqtt_causes.of_exception(failure, self._config.host, port_of(self._config))
-        if not self.up:
-            return mqtt_causes.of_silence(tls=self._config.tls is not None)
-        return Cause("lost", "the connection broke off")
+            return mqtt_causes.of_exception(failure, config.host, port_of(config), tls=tls)
+        return mqtt_causes.of_silence(tls=tls)
+
+    def _send_waiting(self) -> None:
+        """Send in order, as many at once as the broker and we want in flight."""
+        limit = min(MAX_IN_FLIGHT, self.announced.max_in_flight)
+        while self._waiting and len(self._in_flight) < limit:
+            publish, future = self._waiting.popleft()
+            if future.done():  # nobody waits any more
+                continue
+            error = self._send(publish, future)
+            if error is not None:
+                future.set_exception(error)
 
     def _send(self, publish: Publish, future: asyncio.Future[None]) -> PublishError | None:
         try:
@@ -168,9 +185,16 @@ class Session:
     def _fail_in_flight(self, cause: Cause) -> None:
         entries = [entry for entry in self._in_flight.values() if not entry.future.done()]
         self._in_flight.clear()
+        self._fail_waiting(cause)
         culprit = None
         if cause.code == "too_large" and entries:  # the broker does not say which one it was
             culprit = max(entries, key=lambda entry: entry.publish.packet_bytes())
         for entry in entries:
             error = SinkRejected if entry is culprit else SinkUnreachable
             entry.future.set_exception(error(self._name, f"{entry.publish.topic}: {cause.text}"))
+
+    def _fail_waiting(self, cause: Cause) -> None:
+        for publish, future in self._waiting:
+            if not future.done():
+                future.set_exception(SinkUnreachable(self._name, f"{publish.topic}: {cause.text}"))
+        self._waiting.clear()

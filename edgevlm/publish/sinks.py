@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import tzinfo
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from edgevlm.publish.config import FileSinkConfig, MqttSinkConfig, SinkConfig, StdoutSinkConfig
 from edgevlm.publish.file import FileSink
@@ -22,7 +22,7 @@ def build_sink(
     state_directory: Path,
     clock: Clock,
     counters: Counters,
-    timezone: tzinfo | None = None,
+    timezone: str | None = None,
     on_command: OnCommand | None = None,
 ) -> Sink:
     """Return the sink called `name`, not yet open.
@@ -42,9 +42,13 @@ def build_sink(
         case MqttSinkConfig():
             return MqttSink(name, config, node=node, clock=clock, counters=counters, on_command=on_command)
         case FileSinkConfig():
-            directory = state_directory / config.directory
             return FileSink(
-                name, config, directory=directory, timezone=timezone, clock=clock, counters=counters
+                name,
+                config,
+                directory=state_directory / config.directory,
+                timezone=ZoneInfo(timezone) if timezone is not None else None,
+                clock=clock,
+                counters=counters,
             )
         case StdoutSinkConfig():
             return StdoutSink(name)
