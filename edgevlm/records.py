@@ -117,6 +117,10 @@ class Question:
     """One of the nine task types."""
     prompt: str | None = None
     classes: tuple[str, ...] = ()
+    class_descriptions: dict[str, str] = field(default_factory=dict)
+    """Class → what it looks like, for the classes that have one."""
+    class_aliases: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Class → other names under which a model's answer counts as this class."""
     answers: tuple[str, ...] = ()
     output_structure: dict[str, Any] = field(default_factory=dict)
     """Field name → `{type, description, enum, min, max, required}`."""

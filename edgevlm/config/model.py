@@ -10,7 +10,8 @@ from pydantic import Field
 
 from edgevlm.capture.config import PolygonConfig, SourceConfig
 from edgevlm.choose.config import TriggerConfig
-from edgevlm.infer.config import ModelConfig, TaskConfig
+from edgevlm.infer.config import ModelConfig
+from edgevlm.infer.task import TaskConfig
 from edgevlm.publish.config import SinkConfig
 from edgevlm.runtime.section import Name, Section
 

@@ -27,6 +27,8 @@ class Prompt:
     schema: dict[str, Any] | None = None
     """JSON Schema that the answer must follow; None for free text."""
     extra_body: dict[str, Any] | None = None
+    box_format: str | None = None
+    """The convention in which boxes were asked for; None where the task has no boxes."""
 
 
 @dataclass(frozen=True, slots=True)
