@@ -73,7 +73,7 @@ def write_config(path: Path, mapping: Mapping[str, Any]) -> Path:
 
 @asynccontextmanager
 async def edgevlm(
-    *arguments: str, state: Path, environ: Mapping[str, str] | None = None
+    *arguments: str, state: Path, environ: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> AsyncIterator[Edgevlm]:
     """Run `edgevlm ARGUMENTS` with its own state directory; kill it if it still runs at the end."""
     process = await asyncio.create_subprocess_exec(
@@ -82,6 +82,7 @@ async def edgevlm(
         "edgevlm",
         *arguments,
         env={**os.environ, "STATE_DIRECTORY": str(state), **(environ or {})},
+        cwd=cwd,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
