@@ -19,6 +19,7 @@ from edgevlm.config.mistakes import InvalidConfig, Mistake
 from edgevlm.config.model import Config, RuleConfig
 from edgevlm.config.reach import Component, Key, address_of, components, frames_reach, parts_of
 from edgevlm.config.references import models_of, sinks_of
+from edgevlm.config.sample import flow
 from edgevlm.runtime.exits import EX_CONFIG, EX_OK
 from edgevlm.runtime.section import Section
 
@@ -160,8 +161,8 @@ def _overviews(config: Config) -> list[Overview]:
     models = [(name, model.type, address_of(model)) for name, model in config.models.items()]
     sinks = [(name, sink.type, address_of(sink)) for name, sink in config.sinks.items()]
     return [
-        Overview("cameras", ("camera", "source", "address", ""), tuple(cameras)),
-        Overview("rules", ("rule", "when", "task", "asks", "answers go to", ""), tuple(rules)),
+        Overview("cameras", ("camera", "source", "address", "note"), tuple(cameras)),
+        Overview("rules", ("rule", "when", "task", "asks", "answers go to", "note"), tuple(rules)),
         Overview("models", ("model", "type", "address"), tuple(models)),
         Overview("sinks", ("sink", "type", "address"), tuple(sinks)),
     ]
@@ -179,7 +180,7 @@ def _columns(rule: RuleConfig, config: Config) -> tuple[str, ...]:
 
 def _when(trigger: Section) -> str:
     """Return a trigger in short: its type and what was set."""
-    chosen = [f"{key}={getattr(trigger, key)}" for key in sorted(trigger.model_fields_set - {"type"})]
+    chosen = [f"{key}={flow(getattr(trigger, key))}" for key in sorted(trigger.model_fields_set - {"type"})]
     return " ".join([str(getattr(trigger, "type", "")), *chosen])
 
 

@@ -26,8 +26,18 @@ def schema(*, as_json: bool = False, stream: TextIO | None = None) -> int:
 
 def document() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of a configuration file."""
-    made = Config.model_json_schema()
+    made = _closed(Config.model_json_schema())
     return {"$schema": DIALECT, **made, "title": "edgevlm", "description": DESCRIPTION}
+
+
+def _closed(value: Any) -> Any:
+    """Return a schema in which names that fit no pattern are wrong: pydantic lets them pass."""
+    if isinstance(value, list):
+        return [_closed(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    closed = {key: _closed(item) for key, item in value.items()}
+    return {**closed, "additionalProperties": False} if "patternProperties" in closed else closed
 
 
 def text() -> str:

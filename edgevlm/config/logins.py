@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 _AUTHORITY_END = re.compile(r"[/?#]")
@@ -23,8 +23,8 @@ class Login:
 
     url: str
     username: str | None
-    password: str | None
-    encoded: str | None = None
+    password: str | None = field(repr=False)
+    encoded: str | None = field(repr=False)
     """The password as it stood in the URL."""
 
 

@@ -61,7 +61,7 @@ _NAMES = {
 _SHOWN = {"RuleConfig.model": "local"}
 """Optional ones that show an example, for with several models each rule needs it."""
 
-_PLAIN_TEXT = re.compile(r"[\w/.-][\w/.:+ -]*")
+_PLAIN_TEXT = re.compile(r"(?:[\w/.](?:[\w/.+ -]|:(?=\S))*(?<! ))")
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,7 +129,7 @@ def _kind_hint(problem: Problem) -> str:
         return f"{BETTER_FORMS}; digits as text need quotes"
     if isinstance(value, Secret):
         return "!env, !file and !credential stand only where a secret is wanted"
-    if kind is str and isinstance(value, int | float):
+    if isinstance(value, int | float) and takes(shape, ""):
         return "put it in quotes"
     if kind is bool:
         return "write true or false, without quotes"
