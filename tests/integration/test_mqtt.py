@@ -31,6 +31,10 @@ from edgevlm.runtime.section import Secret
 from tests.publish.answers import CONTEXT, answer, failed, message, unknown
 from tests.servers.broker import Broker, Certificates, NewBroker, Subscriber, free_port
 
+pytestmark = pytest.mark.usefixtures("loop_guard")
+
+SCHEMA = result_schema()
+
 BASE = "edgevlm/gateway-7"
 RULE = f"{BASE}/dock/truck-at-bay"
 FAST = LinkTiming(first_pause_secs=0.05, longest_pause_secs=0.2, check_secs=0.2)
@@ -74,15 +78,18 @@ async def logbook() -> AsyncIterator[LogBook]:
     structlog.reset_defaults()
 
 
-class PausesTold(SystemClock):
-    """The machine's clock, which tells of each pause that begins."""
+class GatedClock(SystemClock):
+    """The machine's clock; it tells of each pause, and lets none end while `gate` is closed."""
 
     def __init__(self) -> None:
         self.pauses: asyncio.Queue[float] = asyncio.Queue()
+        self.gate = asyncio.Event()
+        self.gate.set()
 
     async def sleep(self, secs: float) -> None:
         self.pauses.put_nowait(secs)
         await super().sleep(secs)
+        await self.gate.wait()
 
 
 @dataclass
@@ -151,7 +158,10 @@ async def open_post(logbook: LogBook) -> AsyncIterator[OpenPost]:
 @pytest.fixture(autouse=True)
 def no_thread_is_left() -> Iterator[None]:
     yield
-    assert [thread.name for thread in threading.enumerate() if thread.name.endswith(".mqtt")] == []
+    threads = [thread for thread in threading.enumerate() if thread.name.endswith(".mqtt")]
+    for thread in threads:
+        thread.join(1)  # it says that it ends just before it does
+    assert not any(thread.is_alive() for thread in threads)
 
 
 async def connected(post: Post, subscriber: Subscriber) -> Post:
@@ -176,7 +186,7 @@ async def test_a_result_comes_with_its_state_and_value(
     (result,) = subscriber.on(f"{RULE}/result")
     assert not result.retained
     document = json.loads(result.payload)
-    jsonschema.validate(document, result_schema())
+    jsonschema.validate(document, SCHEMA)
     assert (document["seq"], document["value"], document["labels"]) == (7, "truck", {"site": "north"})
     assert subscriber.on(f"{RULE}/state")[0].text == "truck"
     assert json.loads(value.payload)["id"] == document["id"]
@@ -197,7 +207,7 @@ async def test_an_error_leaves_the_state_alone_and_unknown_is_told(
     assert [document["outcome"] for document in results(subscriber)] == ["ok", "error", "unknown"]
     assert [heard.text for heard in subscriber.on(f"{RULE}/state")] == ["truck", "unknown"]
     for document in results(subscriber):
-        jsonschema.validate(document, result_schema())
+        jsonschema.validate(document, SCHEMA)
 
 
 async def test_who_comes_later_finds_what_holds_now(broker: Broker, open_post: OpenPost) -> None:
@@ -256,14 +266,18 @@ async def test_an_absent_broker_is_no_error_and_nothing_is_lost(
 ) -> None:
     broker = new_broker()
     await asyncio.to_thread(broker.stop)
-    post = await open_post(broker.port)
+    clock = GatedClock()
+    post = await open_post(broker.port, clock=clock)
+    clock.gate.clear()
     for seq in range(200):
         post.courier.accept_nowait(message(seq, camera=f"cam{seq % 3}"))
     line = await logbook.until("no connection")
     assert "connection refused" in line["why"]
     await asyncio.to_thread(broker.start)
     async with Subscriber(broker.port) as subscriber:
+        clock.gate.set()
         await subscriber.until(lambda _: len(results(subscriber)) >= 200)
+        assert await post.courier.drain(15)
     assert post.courier.statistics().delivered == 200
     for camera in ("cam0", "cam1", "cam2"):
         seqs = [document["seq"] for document in results(subscriber) if document["camera"] == camera]
@@ -293,13 +307,16 @@ async def test_a_full_queue_drops_the_oldest_and_counts_exactly(
 ) -> None:
     broker = new_broker()
     await asyncio.to_thread(broker.stop)
-    post = await open_post(broker.port, max_messages=50)
+    clock = GatedClock()
+    post = await open_post(broker.port, clock=clock, max_messages=50)
+    clock.gate.clear()
     for seq in range(80):
         post.courier.accept_nowait(message(seq))
     assert post.dropped("queue_full") == 30
     await logbook.until("no connection")
     await asyncio.to_thread(broker.start)
     async with Subscriber(broker.port) as subscriber:
+        clock.gate.set()
         await subscriber.until(lambda _: len(results(subscriber)) >= 50)
     assert [document["seq"] for document in results(subscriber)] == list(range(30, 80))
 
@@ -386,7 +403,7 @@ async def test_a_wrong_password_is_named_once(
     new_broker: NewBroker, open_post: OpenPost, logbook: LogBook
 ) -> None:
     broker = new_broker("allow_anonymous false", password=("box", "right"))
-    clock = PausesTold()
+    clock = GatedClock()
     post = await open_post(broker.port, clock=clock, username="box", password=Secret("wr0ng-c4nary"))
     line = await logbook.until("no connection")
     assert (line["why"], line["level"]) == (

@@ -20,6 +20,8 @@ from edgevlm.runtime.counters import Counters
 from tests.fakes.clock import FakeClock
 from tests.publish.answers import message
 
+pytestmark = pytest.mark.usefixtures("loop_guard")
+
 
 class ScriptedSink:
     """Fails as the script says, then takes everything; holds messages back while `gate` is closed."""

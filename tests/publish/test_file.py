@@ -24,6 +24,10 @@ from tests.fakes.clock import FakeClock
 from tests.publish.answers import message, picture
 from tests.publish.test_journal import files_no_longer_than
 
+pytestmark = pytest.mark.usefixtures("loop_guard")
+
+SCHEMA = result_schema()
+
 NewSink = Callable[..., FileSink]
 
 
@@ -67,7 +71,7 @@ async def test_a_result_is_a_row_of_the_schema(tmp_path: Path, new_sink: NewSink
     rows = documents(tmp_path / "deep" / "results" / "2026-01-01.jsonl")
     assert [row["seq"] for row in rows] == [1, 2]
     for row in rows:
-        jsonschema.validate(row, result_schema())
+        jsonschema.validate(row, SCHEMA)
     assert not (tmp_path / "deep" / "results" / "evidence").exists()
 
 
@@ -94,7 +98,7 @@ async def test_pictures_lie_beside_the_row_that_names_them(tmp_path: Path, new_s
     assert len(list((tmp_path / "evidence" / "2026-01-01").iterdir())) == 2
     assert rows[0]["id"] == rows[1]["id"]
     assert told.document["frames"][0]["evidence"] is None  # other sinks get the same message
-    jsonschema.validate(rows[0], result_schema())
+    jsonschema.validate(rows[0], SCHEMA)
 
 
 async def test_without_room_for_the_picture_there_is_no_row(tmp_path: Path, new_sink: NewSink) -> None:

@@ -13,6 +13,8 @@ from edgevlm.errors import SinkRejected, SinkUnreachable
 from edgevlm.publish.stdout import StdoutSink
 from tests.publish.answers import message
 
+pytestmark = pytest.mark.usefixtures("loop_guard")
+
 
 @pytest.fixture
 def pipe() -> Iterator[tuple[int, int]]:
