@@ -18,9 +18,9 @@ class Attempts:
     """The attempts at one request: how many were made, and what is left."""
 
     deadline_mono_ns: int
-    """No attempt begins after this."""
+    """No retry begins after this."""
     fresh_until_mono_ns: int
-    """No retry begins after this: the picture is too old by then."""
+    """Nor after this: the picture is too old by then."""
     made: int = 0
     retries_left: int = MAX_RETRIES
     repairs_left: int = MAX_REPAIRS
@@ -34,11 +34,11 @@ class Attempts:
     def pause_after(self, error: InferError, now_mono_ns: int) -> float | None:
         """Return the seconds to wait before the next attempt; None when there shall be none."""
         if isinstance(error, BadAnswer):
-            return self._repair(now_mono_ns)
+            return self._repair()
         return self._retry(error, now_mono_ns) if error.retryable else None
 
-    def _repair(self, now_mono_ns: int) -> float | None:
-        if self.repairs_left == 0 or now_mono_ns >= self.deadline_mono_ns:
+    def _repair(self) -> float | None:
+        if self.repairs_left == 0:
             return None
         self.repairs_left -= 1
         return 0.0

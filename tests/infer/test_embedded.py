@@ -170,6 +170,10 @@ def test_pieces_side_by_side_are_one_line() -> None:
     assert reading_order(found) == ["4.25 bar", "LOT"]
 
 
+def test_large_letters_may_stand_a_little_higher() -> None:
+    assert reading_order([piece("bar", 220, 80, 90, 60), piece("4.25", 20, 95, 180, 60)]) == ["4.25 bar"]
+
+
 def test_a_wide_gap_parts_a_line() -> None:
     assert reading_order([piece("right", 500, 100, 60), piece("left", 0, 101, 60)]) == ["left", "right"]
 

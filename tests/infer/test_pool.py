@@ -193,6 +193,14 @@ async def test_rubbish_twice_is_an_error_with_its_text(vlm: VlmServer) -> None:
     assert (answer.attempts, len(vlm.asked), answer.repaired) == (2, 2, False)
 
 
+async def test_the_raw_text_is_that_of_the_last_attempt(vlm: VlmServer) -> None:
+    vlm.script(say("I see a lorry, I think"), say("", finish_reason="content_filter"))
+    async with running(local(vlm)) as run:
+        answer = await run.one(request())
+    assert answer.failure is not None
+    assert (answer.failure.code, answer.raw) == ("filtered", None)
+
+
 async def test_no_text_at_all_is_an_error_of_its_own(vlm: VlmServer) -> None:
     vlm.otherwise = say("", reasoning="a truck, of course")
     async with running(local(vlm)) as run:
@@ -335,7 +343,7 @@ async def test_the_deadline_ends_all_attempts_and_frees_the_server(vlm: VlmServe
 async def test_a_deadline_tells_what_the_last_attempt_came_to(vlm: VlmServer) -> None:
     vlm.script(say("I see a lorry, I think"), play.silence())
     async with running(local(vlm)) as run:
-        answer = await run.one(request(deadline_secs=0.5))
+        answer = await run.one(request(deadline_secs=1.0))
     assert answer.failure is not None
     assert answer.failure.code == "deadline"
     assert "the last attempt failed: " in answer.failure.message

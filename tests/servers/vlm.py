@@ -403,14 +403,14 @@ def drip(text: str = "drip ", *, every_secs: float = 0.02) -> Reply:
     return _endless(text, every_secs)
 
 
-def endless() -> Reply:
+def endless(code: int = 200) -> Reply:
     """Send a stream as fast as it goes, without an end."""
-    return _endless("x" * 4000, 0.0)
+    return _endless("x" * 4000, 0.0, code)
 
 
-def _endless(text: str, every_secs: float) -> Reply:
+def _endless(text: str, every_secs: float, code: int = 200) -> Reply:
     async def play(request: web.Request, asked: Asked) -> web.StreamResponse:
-        response = await _start_stream(request)
+        response = await _start_stream(request, code)
         while True:
             choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
             await response.write(_event(_chunk([choice], asked)))
@@ -476,8 +476,8 @@ def _event(document: Mapping[str, Any]) -> bytes:
     return f"data: {json.dumps(document)}\n\n".encode()
 
 
-async def _start_stream(request: web.Request) -> web.StreamResponse:
-    response = web.StreamResponse(headers={"Content-Type": "text/event-stream; charset=utf-8"})
+async def _start_stream(request: web.Request, code: int = 200) -> web.StreamResponse:
+    response = web.StreamResponse(status=code, headers={"Content-Type": "text/event-stream; charset=utf-8"})
     await response.prepare(request)
     return response
 
