@@ -52,7 +52,10 @@ class Child:
             _, complaint = await process.communicate()
             last = complaint.decode(errors="replace").strip().rpartition("\n")[2]
             raise EdgevlmError(f"{self._module} did not start: {last or 'it said nothing'}")
-        said: dict[str, Any] = json.loads(line)
+        try:
+            said: dict[str, Any] = json.loads(line)
+        except ValueError as err:
+            raise EdgevlmError(f"{self._module} began with {line[:80]!r}") from err
         return said
 
     async def stop(self) -> None:

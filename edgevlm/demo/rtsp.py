@@ -205,17 +205,23 @@ class Connection:
         self._writer.transport.abort()
 
 
+Connect = Callable[["RtspServer", asyncio.StreamReader, asyncio.StreamWriter], Connection]
+
+
 class RtspServer:
     """Serves mounts on a loopback port as long as its `async with` block runs."""
 
-    def __init__(
-        self, mounts: Iterable[Mount], *, port: int = 0, connect: type[Connection] = Connection
-    ) -> None:
+    def __init__(self, mounts: Iterable[Mount], *, port: int = 0, connect: Connect = Connection) -> None:
         self.port = port
         self._mounts = {mount.path: mount for mount in mounts}
         self._connect = connect
         self._connections: dict[Connection, asyncio.Task[None] | None] = {}
         self._server: asyncio.Server | None = None
+
+    @property
+    def connections(self) -> tuple[Connection, ...]:
+        """The clients connected now."""
+        return tuple(self._connections)
 
     def mount_at(self, path: str) -> Mount | None:
         """Return the mount of a URL's path."""
@@ -230,7 +236,7 @@ class RtspServer:
         """Accept no more connections and end those there are."""
         if self._server:
             self._server.close()
-        for connection in self._connections:
+        for connection in self.connections:
             connection.abort()
         await asyncio.gather(*(task for task in self._connections.values() if task))
 

@@ -91,7 +91,9 @@ def interleaved_channels(transport: str) -> tuple[int, int] | None:
 def _channels(parameters: list[str]) -> tuple[int, int]:
     wish = next((p.removeprefix("interleaved=") for p in parameters if p.startswith("interleaved=")), "0-1")
     low, _, high = wish.partition("-")
-    channels = [int(number) for number in (low, high or low) if number.isdecimal()]
-    if len(channels) != 2 or max(channels) > 255:
+    if not (low.isdecimal() and (high.isdecimal() or not high)):
         raise BadRequest(f"channels {wish[:20]}")
-    return channels[0], channels[1] if high else channels[0] + 1
+    channels = int(low), int(high or int(low) + 1)
+    if max(channels) > 255:
+        raise BadRequest(f"channels {wish[:20]}")
+    return channels
