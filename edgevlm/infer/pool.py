@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from edgevlm.errors import BadAnswer, CaptureError, ErrorCode, InferError, Stage
+from edgevlm.errors import BadAnswer, CaptureError, InferError, NoFrame
 from edgevlm.infer.answer import read_answer
 from edgevlm.infer.attempts import repair
 from edgevlm.infer.backend import Backend, Prompt
 from edgevlm.infer.inquiry import Inquiry, failure_of
 from edgevlm.infer.prompt import build_prompt
 from edgevlm.infer.reading import Reading
+from edgevlm.infer.shed import Shed, no_picture, no_picture_in_time, stale, stopping, superseded
 from edgevlm.infer.waiting import Waiting, is_command
 from edgevlm.records import Answer, Failure, Picture, Request
 from edgevlm.runtime.clock import Clock
@@ -60,15 +61,6 @@ class _Lane:
     in_flight: int = 0
     asked: int = 0
     attempts: int = 0
-
-
-class _Shed(Exception):
-    """A request ends without being asked."""
-
-    def __init__(self, reason: str, code: ErrorCode, message: str, stage: Stage = "infer") -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.failure = Failure(code, stage, retryable=True, message=message)
 
 
 class Pool:
@@ -134,7 +126,7 @@ class Pool:
         self._draining = True
         for lane in self._lanes.values():
             for request in lane.waiting.clear():
-                self._shed(request, _stopping())
+                self._shed(request, stopping())
         try:
             async with asyncio.timeout(timeout_secs):
                 await self._idle.wait()
@@ -155,14 +147,14 @@ class Pool:
         """Put `request` in its rule's slot; an older one that waits there gives way."""
         self._counters.count("requests", _who(request))
         if self._draining:
-            self._shed(request, _stopping())
+            self._shed(request, stopping())
             return
         lane = self._lanes[request.model]
         older = lane.waiting.put(request)
         if older is None:
             lane.ready.release()
         else:
-            self._shed(older, _superseded())
+            self._shed(older, superseded())
 
     async def _work(self, lane: _Lane) -> None:
         while True:
@@ -193,7 +185,7 @@ class Pool:
         try:
             async with asyncio.timeout(request.deadline_secs) as deadline:
                 answer = await self._inquire(inquiry, lane)
-        except _Shed as shed:
+        except Shed as shed:
             self._shed(request, shed)
             return
         except InferError as error:
@@ -201,12 +193,13 @@ class Pool:
         except Exception as error:
             if isinstance(error, TimeoutError) and deadline.expired():
                 if not inquiry.pictures:
-                    self._shed(request, _no_picture_in_time())
+                    self._shed(request, no_picture_in_time())
                     return
                 answer = inquiry.deadline_answer(self._clock.utc_ns())
             else:
                 log.exception("a question failed by a fault of edgevlm itself", **_names(request))
                 answer = inquiry.error_answer(_fault(error), self._clock.utc_ns())
+        _tell_failure(answer)
         await self._hand_over(answer)
 
     async def _inquire(self, inquiry: Inquiry, lane: _Lane) -> Answer:
@@ -244,14 +237,13 @@ class Pool:
         try:
             pictures = await self._take_pictures(request)
         except CaptureError as error:
-            raise _Shed(error.kind, "unreachable", str(error), "capture") from error
+            raise no_picture(error) from error
         if not pictures:
-            raise _Shed("no_frame", "unreachable", f"camera {request.camera} shows nothing", "capture")
+            raise no_picture(NoFrame(request.camera, "there is nothing to show"))
         newest_ns = max(picture.instant.captured_mono_ns for picture in pictures)
         age_secs = (self._clock.monotonic_ns() - newest_ns) / 1e9
         if age_secs > request.max_age_secs:
-            message = f"the newest frame is {age_secs:.1f} s old, more than {request.max_age_secs:g} s"
-            raise _Shed("stale", "deadline", message)
+            raise stale(age_secs, request.max_age_secs)
         return pictures
 
     def _inquiry(self, request: Request, lane: _Lane) -> Inquiry:
@@ -259,7 +251,7 @@ class Pool:
 
     # --- ends -------------------------------------------------------------------------------------------
 
-    def _shed(self, request: Request, shed: _Shed) -> None:
+    def _shed(self, request: Request, shed: Shed) -> None:
         """Count a request that is not asked, or owe its asker the reason."""
         if is_command(request) and not self._owed.full():
             inquiry = self._inquiry(request, self._lanes[request.model])
@@ -301,16 +293,18 @@ def _names(request: Request) -> dict[str, str]:
     return {"camera": request.camera, "rule": request.rule, "model": request.model, "request": request.id}
 
 
-def _stopping() -> _Shed:
-    return _Shed("shutdown", "unreachable", "edgevlm is stopping")
-
-
-def _superseded() -> _Shed:
-    return _Shed("superseded", "overloaded", "a newer question of the same rule took its place")
-
-
-def _no_picture_in_time() -> _Shed:
-    return _Shed("no_picture_in_time", "deadline", "the camera gave no picture in time", "capture")
+def _tell_failure(answer: Answer) -> None:
+    """Log why there is no value; the words are the same for the same trouble, so that repeats are folded."""
+    if (failure := answer.failure) is not None:
+        request = answer.request
+        log.warning(
+            "no answer",
+            camera=request.camera,
+            rule=request.rule,
+            model=request.model,
+            code=failure.code,
+            message=failure.message,
+        )
 
 
 def _fault(error: Exception) -> Failure:

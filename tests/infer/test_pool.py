@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from edgevlm.errors import ConfigError, ModelOverloaded, ModelUnreachable, NoFrame
 from edgevlm.infer.backend import Backend, Completion, Prompt
@@ -199,6 +200,17 @@ async def test_the_raw_text_is_that_of_the_last_attempt(vlm: VlmServer) -> None:
         answer = await run.one(request())
     assert answer.failure is not None
     assert (answer.failure.code, answer.raw) == ("filtered", None)
+
+
+async def test_a_failure_stands_in_the_log_in_the_same_words_each_time(vlm: VlmServer) -> None:
+    vlm.otherwise = status(401, {"error": "Unauthorized"})
+    async with running(local(vlm)) as run:
+        with capture_logs() as logs:
+            for count in (1, 2):
+                run.pool.ask_nowait(request())
+                await run.answered(count)
+    assert logs[0] == logs[1]
+    assert (logs[0]["log_level"], logs[0]["code"]) == ("warning", "config")
 
 
 async def test_no_text_at_all_is_an_error_of_its_own(vlm: VlmServer) -> None:
