@@ -182,6 +182,15 @@ async def test_a_child_that_does_not_get_ready_says_why(
     assert child.pid is None
 
 
+async def test_a_child_that_does_not_watch_its_stdin_is_told_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = Child(module(tmp_path, monkeypatch, "import signal\nprint('{}', flush=True)\nsignal.pause()"))
+    await child.start()
+    async with asyncio.timeout(process.STOP_TIMEOUT_SECS / 2):
+        await child.stop()
+
+
 async def test_a_child_that_does_not_listen_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

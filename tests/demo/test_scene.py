@@ -66,6 +66,14 @@ def test_someone_passes_and_is_gone_again() -> None:
     assert np.array_equal(draw("dock", 12.0)[free], empty)
 
 
+def test_whoever_comes_back_faces_the_other_way() -> None:
+    above_the_parcel = (slice(180, 310), slice(560, 720))
+    halfway = 2 + 3.5
+    there, back = (draw("dock", t)[above_the_parcel] for t in (halfway, halfway + PASS_SECS))
+    assert not np.array_equal(there, draw("dock", 12.0)[above_the_parcel]), "somebody is there"
+    assert not np.array_equal(there, back)
+
+
 @pytest.mark.parametrize("camera", CAMERAS)
 def test_the_zone_is_one_that_the_configuration_takes(camera: str) -> None:
     corners = zone(camera)
