@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import struct
+import io
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,63 +12,43 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from edgevlm.capture.container import reason
+from edgevlm.capture.exif import exif_orientation, is_cut_short
 from edgevlm.errors import CameraUnreachable
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 _MAX_BYTES = 100_000_000
 _MAX_PIXELS = 100_000_000
-_ORIENTATION_TAG = 0x0112
 
 
 def read_png(camera: str, path: Path) -> bytes:
     """Return the picture at `path` (the first, if it is animated) as upright RGB PNG.
 
     Raises:
-        CameraUnreachable: not there, not a picture, or too large.
+        CameraUnreachable: not there, not a whole picture, or too large.
 
     """
     try:
-        if path.stat().st_size > _MAX_BYTES:
+        with path.open("rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+        if len(data) > _MAX_BYTES:
             raise CameraUnreachable(camera, f"{path} is larger than {_MAX_BYTES // 1_000_000} MB")
-        options = {"protocol_whitelist": "file", "max_pixels": str(_MAX_PIXELS)}
-        with av.open(str(path), options=options) as container:
-            container.streams.video[0].thread_count = 1
-            frame = next(iter(container.decode(video=0)), None)
-            pixels = None if frame is None else frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
-        orientation = exif_orientation(path.read_bytes()[:262_144])
+        if is_cut_short(data):
+            raise CameraUnreachable(camera, f"{path} is cut short, or still being written")
+        return _encode_png(upright(_pixels(data), exif_orientation(data)))
     except (av.FFmpegError, OSError, ValueError, IndexError) as error:
         raise CameraUnreachable(
             camera, f"{path} is not a picture that can be read: {reason(error)}"
         ) from None
-    if pixels is None:
-        raise CameraUnreachable(camera, f"{path} holds no picture")
-    return _encode_png(upright(pixels, orientation))
 
 
-def exif_orientation(head: bytes) -> int:
-    """Return the EXIF orientation, 1 to 8, of a picture file's beginning; 1 where there is none."""
-    for marker in (b"Exif\x00\x00", b"eXIf", b"EXIF\x00\x00\x00\x00"):
-        at = head.find(marker)
-        if at >= 0:
-            return _tiff_orientation(head[at + len(marker) :])
-    return _tiff_orientation(head)
-
-
-def _tiff_orientation(tiff: bytes) -> int:
-    """Read the tag from the first directory of a TIFF structure (TIFF 6.0, section 2)."""
-    if tiff[:4] not in (b"II*\x00", b"MM\x00*"):
-        return 1
-    order = "<" if tiff[:2] == b"II" else ">"
-    try:
-        (start,) = struct.unpack_from(order + "I", tiff, 4)
-        (entries,) = struct.unpack_from(order + "H", tiff, start)
-        for index in range(entries):
-            tag, _, _, value = struct.unpack_from(order + "HHIH", tiff, start + 2 + 12 * index)
-            if tag == _ORIENTATION_TAG:
-                return int(value) if 1 <= value <= 8 else 1
-    except struct.error:
-        pass  # cut short: no orientation
-    return 1
+def _pixels(data: bytes) -> NDArray[np.uint8]:
+    """Decode from memory: FFmpeg would take `%d` in a file's name for a sequence of files."""
+    with av.open(io.BytesIO(data), mode="r", options={"max_pixels": str(_MAX_PIXELS)}) as container:
+        container.streams.video[0].thread_count = 1
+        frame = next(iter(container.decode(video=0)), None)
+        if frame is None:
+            raise ValueError
+        return frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
 
 
 def upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
@@ -86,6 +66,7 @@ def _encode_png(pixels: NDArray[np.uint8]) -> bytes:
     encoder = av.CodecContext.create("png", "w")
     encoder.height, encoder.width = pixels.shape[:2]
     encoder.pix_fmt, encoder.time_base = "rgb24", Fraction(1, 25)
+    encoder.thread_count = 1
     encoder.options = {"compression_level": "1"}
     frame = VideoFrame.from_ndarray(pixels, format="rgb24")
     frame.pts = 0
