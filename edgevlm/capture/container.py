@@ -1,16 +1,16 @@
 """What all FFmpeg demuxers share: opening with timeouts, packets copied out, errors translated.
 
-Facts that shaped it (PyAV 18.1, FFmpeg 8.1): the read timeout fires after twice its value; a live stream
-that ends does so without an exception; exceptions print the URL with its password, so only the error's own
-words are kept; an option that FFmpeg does not know is silently ignored, hence the short fixed list.
+Facts that shaped it (PyAV 18.1 and 19, FFmpeg 8.1): the open timeout counts anew for connecting and for
+probing, and the read timeout fires after twice its value, hence the halves; a live stream that ends does so
+without an exception; exceptions print the URL with its password, so only the error's own words are kept; an
+option that FFmpeg does not know is silently ignored, hence the short fixed list.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from fractions import Fraction
-from typing import cast
+from typing import Any
 
 import av
 from av.container import InputContainer
@@ -24,6 +24,8 @@ _NS = 1_000_000_000
 _INTRA_ONLY = frozenset(
     {"mjpeg", "rawvideo", "png", "webp", "bmp", "tiff", "gif", "jpeg2000", "prores", "dvvideo"}
 )
+_LENIENT: dict[str, Any] = {} if av.__version__ >= "19" else {"metadata_errors": "replace"}
+"""PyAV 18 refuses a camera whose session name is not UTF-8; PyAV 19 takes any."""
 
 
 @dataclass(slots=True)
@@ -38,7 +40,7 @@ class Container:
     read_timeout_secs: float = 10.0
     _container: InputContainer | None = None
     _packets: Iterator[av.Packet[VideoStream]] | None = None
-    _time_base: Fraction = Fraction(1, _NS)
+    _tick_ns: tuple[int, int] = (1, 1)
     _intra_only: bool = False
 
     def open(self) -> StreamParams:
@@ -49,10 +51,11 @@ class Container:
                 mode="r",
                 format=self.format,
                 options=self.options,
-                timeout=(self.open_timeout_secs, self.read_timeout_secs / 2),
+                timeout=(self.open_timeout_secs / 2, self.read_timeout_secs / 2),
+                **_LENIENT,
             )
             return self._choose(self._container)
-        except av.HTTPUnauthorizedError:
+        except (av.HTTPUnauthorizedError, av.HTTPForbiddenError):
             raise CameraUnauthorized(self.camera, "the camera refuses the user name or password") from None
         except (av.FFmpegError, OSError, ValueError) as error:
             raise CameraUnreachable(self.camera, f"cannot open: {reason(error)}") from None
@@ -62,17 +65,16 @@ class Container:
         context = stream.codec_context if stream else None
         if stream is None or context is None:
             raise CameraUnreachable(self.camera, "no video stream that can be decoded")
-        self._time_base = stream.time_base or Fraction(1, _NS)
+        base = stream.time_base
+        self._tick_ns = (base.numerator * _NS, base.denominator) if base else (1, 1)
         self._packets = container.demux(stream)
         self._intra_only = context.name in _INTRA_ONLY
-        rate = stream.average_rate
         return StreamParams(
             codec=context.name,
             extradata=context.extradata,
             width=context.width,
             height=context.height,
             pixel_format=context.pix_fmt,
-            fps=float(rate) if rate else None,
         )
 
     def next(self) -> RawPacket | None:
@@ -101,22 +103,8 @@ class Container:
         )
 
     def _nanoseconds(self, ticks: int | None) -> int | None:
-        return None if ticks is None else int(ticks * self._time_base * _NS)
-
-    def rewind(self) -> None:
-        """Go back to the beginning of a recording.
-
-        Raises:
-            CameraUnreachable: it cannot be read again.
-
-        """
-        container = cast("InputContainer", self._container)
-        stream = container.streams.video[0]
-        try:
-            container.seek(stream.start_time or 0, stream=stream, backward=True)
-        except (av.FFmpegError, OSError) as error:
-            raise CameraUnreachable(self.camera, f"cannot rewind: {reason(error)}") from None
-        self._packets = container.demux(stream)
+        tick_ns, parts = self._tick_ns
+        return None if ticks is None else ticks * tick_ns // parts
 
     def close(self) -> None:
         """Close the demuxer; without this PyAV leaks threads and memory."""

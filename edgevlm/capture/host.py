@@ -10,18 +10,23 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import faulthandler
+import itertools
 import os
 import queue
+import resource
 import signal
 import socket
 import sys
 import threading
 import time
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 from edgevlm.capture.link import (
     BEAT_SECS,
     LENGTHS,
+    PICTURE_SECS,
     AskPicture,
     Beat,
     CloseCamera,
@@ -39,6 +44,9 @@ from edgevlm.errors import CaptureError, LinkError, NoFrame
 
 _REPORT_SECS = 2.0
 _MAX_WAITING_PICTURES = 64
+_STUCK_PICTURE_SECS = 30.0
+_GOODBYE_SECS = 0.8
+"""For all cameras together to send TEARDOWN: many serve only three or four clients, and remember the dead."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -49,17 +57,19 @@ class CaptureHost:
         self._link = link
         self._outbox = Outbox()
         self._cameras: dict[str, CameraRunner] = {}
-        self._asked: queue.Queue[AskPicture] = queue.Queue(_MAX_WAITING_PICTURES)
+        self._ending: list[CameraRunner] = []
+        self._numbers: defaultdict[str, Iterator[int]] = defaultdict(lambda: itertools.count(1))
+        self._asked: queue.Queue[tuple[float, AskPicture]] = queue.Queue(_MAX_WAITING_PICTURES)
+        self._painting: tuple[float, str] | None = None
 
     def run(self) -> None:
         """Serve until the daemon closes the link."""
         threading.Thread(target=self._send, name="edgevlm.host.sender", daemon=True).start()
         threading.Thread(target=self._take_pictures, name="edgevlm.host.pictures", daemon=True).start()
-        try:
+        with contextlib.suppress(EOFError, OSError):
             while True:
                 self._obey(self._receive())
-        except (EOFError, OSError):
-            return
+        self._say_goodbye()
 
     # --- main thread ----------------------------------------------------------------------------------
 
@@ -78,10 +88,8 @@ class CaptureHost:
 
     def _obey(self, message: Link) -> None:
         match message:
-            case OpenCamera(spec):
-                self._close(spec.name)
-                runner = self._cameras[spec.name] = CameraRunner(spec, self._outbox)
-                runner.start()
+            case OpenCamera():
+                self._open(message)
             case CloseCamera(camera):
                 self._close(camera)
             case AskPicture():
@@ -89,16 +97,39 @@ class CaptureHost:
             case _:
                 raise LinkError(f"a host does not take {type(message).__name__}")
 
+    def _open(self, message: OpenCamera) -> None:
+        camera = message.spec.name
+        self._close(camera)
+        runner = CameraRunner(
+            message.spec,
+            self._outbox,
+            numbers=self._numbers[camera],
+            after=[ending for ending in self._ending if ending.spec.name == camera],
+            not_before_mono_ns=message.not_before_mono_ns,
+        )
+        runner.start()
+        self._cameras[camera] = runner
+
     def _close(self, camera: str) -> None:
-        runner = self._cameras.pop(camera, None)
-        if runner is not None:
+        ending = [runner for runner in self._ending if runner.alive]
+        if (runner := self._cameras.pop(camera, None)) is not None:
             runner.stop()
+            ending.append(runner)
+        self._ending = ending
 
     def _ask(self, message: AskPicture) -> None:
         try:
-            self._asked.put_nowait(message)
+            self._asked.put_nowait((time.monotonic(), message))
         except queue.Full:
             self._outbox.put(PictureFailed(message.number, "no_frame", "too many pictures are waited for"))
+
+    def _say_goodbye(self) -> None:
+        runners = [*self._cameras.values(), *self._ending]
+        for runner in runners:
+            runner.stop()
+        until = time.monotonic() + _GOODBYE_SECS
+        for runner in runners:
+            runner.wait_ended(max(0.0, until - time.monotonic()))
 
     # --- sender thread --------------------------------------------------------------------------------
 
@@ -111,28 +142,37 @@ class CaptureHost:
             now = time.monotonic()
             if now >= next_beat:
                 next_beat = now + BEAT_SECS
-                self._write(encode(self._beat()))
+                self._write(encode(Beat(self._stuck())))
             if now >= next_report:
                 next_report = now + _REPORT_SECS
                 for runner in tuple(self._cameras.values()):
                     runner.report(time.monotonic_ns())
 
-    def _beat(self) -> Beat:
+    def _stuck(self) -> tuple[str, ...]:
+        """Return the cameras that only a kill can free, also those that were closed and did not end."""
         now_ns = time.monotonic_ns()
-        return Beat(tuple(name for name, runner in tuple(self._cameras.items()) if runner.stuck(now_ns)))
+        runners = (*self._cameras.values(), *self._ending)
+        stuck = {runner.spec.name for runner in runners if runner.stuck(now_ns)}
+        if (painting := self._painting) and time.monotonic() - painting[0] > _STUCK_PICTURE_SECS:
+            stuck.add(painting[1])
+        return tuple(sorted(stuck))
 
     def _write(self, wire: bytes) -> None:
         try:
             self._link.sendall(wire)
         except OSError:
-            os._exit(0)  # the daemon is gone, and with it whoever could be told
+            # The daemon is gone, and with it whoever could be told; the main thread sees that too and ends.
+            threading.Event().wait()
 
     # --- picture thread -------------------------------------------------------------------------------
 
     def _take_pictures(self) -> None:
         while True:
-            asked = self._asked.get()
-            self._outbox.put(self._picture(asked))
+            asked_at, asked = self._asked.get()
+            if time.monotonic() - asked_at < PICTURE_SECS:
+                self._painting = (time.monotonic(), asked.camera)
+                self._outbox.put(self._picture(asked))
+                self._painting = None
 
     def _picture(self, asked: AskPicture) -> PictureTaken | PictureFailed:
         try:
@@ -152,10 +192,18 @@ def main(link_fd: int, parent_pid: int) -> None:
     _die_with(parent_pid)
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)  # the daemon alone decides when we end, by closing the link
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # passwords and frames are in our memory
     _offer_to_the_oom_killer()
-    with socket.socket(fileno=link_fd) as link:
-        CaptureHost(link).run()
-    os._exit(0)  # not waiting for camera threads: they may block in a driver
+    status = 1
+    try:
+        with socket.socket(fileno=link_fd) as link:
+            CaptureHost(link).run()
+        status = 0
+    except LinkError as error:
+        sys.stderr.write(f"{error}\n")
+    finally:
+        sys.stderr.flush()
+        os._exit(status)  # not waiting for threads: they may block in a driver
 
 
 def _die_with(parent_pid: int) -> None:

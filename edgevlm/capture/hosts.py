@@ -1,9 +1,10 @@
 """The daemon's side of the wall: start capture hosts, watch them, kill and replace them.
 
 A host that ends is replaced at once, one that is silent for `_SILENT_TICKS` beats (SIGSTOP, a driver that
-holds every thread) or that reports a stuck camera is killed first. Its cameras go `offline` meanwhile;
-other hosts notice nothing. Silence is counted in ticks of our own loop, so that a daemon that was itself
-held up does not take it out on its hosts.
+holds every thread) or that reports a stuck camera is killed first; to start, it gets `_START_TICKS`. Its
+cameras go `offline` meanwhile; other hosts notice nothing. Silence is counted in ticks of our own loop, so
+that a daemon that was itself held up does not take it out on its hosts. A host that ends whenever it starts
+is started ever more seldom.
 
 Everything here runs on the event loop; `run()` is one asyncio task a host.
 """
@@ -16,7 +17,7 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 
 import structlog
@@ -24,6 +25,7 @@ import structlog
 from edgevlm.capture.link import (
     BEAT_SECS,
     LENGTHS,
+    PICTURE_SECS,
     AskPicture,
     Beat,
     CloseCamera,
@@ -49,8 +51,16 @@ log = structlog.get_logger(stage="capture")
 
 _SILENT_TICKS = 6
 """Beats missed before a host counts as hung: 3 s, so that it is replaced within 5."""
-_STEADY_SECS = 60.0
-_PICTURE_SECS = 10.0
+_START_TICKS = 40
+"""Beats that may be missed before the first one: a small box that starts many hosts takes its time."""
+_STEADY_SECS = 10.0
+"""A host that lived this long is no crash loop: it is replaced at once again."""
+_LOCKED_OUT_NS = 300_000_000_000
+"""Pause after a refused login, also when the capture host did not outlive it."""
+_GOODBYE_SECS = 1.5
+_LAST_WORDS_SECS = 0.5
+_MAX_SAID_LINES = 100
+"""Lines of a host's stderr that are logged; a native crash needs some thirty."""
 _KEPT_ENVIRONMENT = (
     "PATH",
     "HOME",
@@ -112,6 +122,7 @@ class Camera:
         if enabled == self.enabled:
             return
         self.enabled = enabled
+        self._look = None
         state = CameraState.STARTING if enabled else CameraState.DISABLED
         self._change(CameraHealth(self.name, state))
         if self._host is not None:
@@ -119,14 +130,17 @@ class Camera:
 
     # --- called by the host's task --------------------------------------------------------------------
 
-    def attach(self, host: CaptureHostProcess | None) -> None:
+    def attach(self, host: CaptureHostProcess) -> None:
         """Say which host holds the camera now."""
         self._host = host
 
-    def take_look(self, look: Look) -> None:
-        """Replace the newest look."""
-        if self._look is not None:
-            self._counters.drop("capture", "look_superseded", self.name)
+    def take_look(self, look: Look, superseded: int) -> None:
+        """Replace the newest look; `superseded` others never got here. A disabled camera shows nothing."""
+        if not self.enabled:
+            return
+        superseded += self._look is not None
+        if superseded:
+            self._counters.drop("capture", "look_superseded", self.name, superseded)
         self._look = look
         self._fresh.set()
 
@@ -134,6 +148,18 @@ class Camera:
         """Remember what the host says; a disabled camera's last words do not count."""
         if self.enabled:
             self._change(health)
+
+    def lose(self) -> None:
+        """Note that the capture host is gone; a refused login stays what is wrong with the camera."""
+        self._host = None
+        if self.enabled and not self.refused:
+            detail = "its capture host is being replaced"
+            self._change(replace(self.health, state=CameraState.OFFLINE, detail=detail))
+
+    @property
+    def refused(self) -> bool:
+        """Whether the camera refuses our login."""
+        return self.health.state == CameraState.UNAUTHORIZED
 
     def _change(self, health: CameraHealth) -> None:
         """Remember the health; log and tell a change of state."""
@@ -163,6 +189,7 @@ class CaptureHostProcess:
         self._writer: asyncio.StreamWriter | None = None
         self._asked: dict[int, tuple[str, asyncio.Future[Picture]]] = {}
         self._numbers = itertools.count(1)
+        self._beaten = False
         self._missed = 0
         self._stuck: tuple[str, ...] = ()
 
@@ -172,6 +199,7 @@ class CaptureHostProcess:
         while True:
             began_ns = self._clock.monotonic_ns()
             why = await self._run_once()
+            self._lose_cameras()
             self._counters.count("host_restarts", self.name)
             log.warning("capture host is replaced", host=self.name, why=why, cameras=sorted(self._cameras))
             if (self._clock.monotonic_ns() - began_ns) / 1e9 > _STEADY_SECS:
@@ -180,24 +208,30 @@ class CaptureHostProcess:
 
     async def _run_once(self) -> str:
         """Start a process, serve it until it ends or hangs, and return why."""
-        ours, theirs = socket.socketpair()
-        process = await self._spawn(theirs)
-        theirs.close()
-        reader, self._writer = await asyncio.open_connection(sock=ours)
-        self.pid = process.pid
-        told = asyncio.create_task(_relay_stderr(process, self.name), name=f"edgevlm.{self.name}.stderr")
+        try:
+            process, reader = await self._start()
+        except OSError as error:  # no memory, no process, no file descriptor left
+            return f"it cannot be started: {error.strerror}"
+        telling = asyncio.create_task(_relay_stderr(process, self.name), name=f"edgevlm.{self.name}.stderr")
         try:
             self._open_cameras()
-            why = await self._serve(reader)
-            self._lose_cameras()
-            return why
+            return await self._serve(reader)
+        except asyncio.CancelledError:
+            await self._say_goodbye(process)
+            raise
         finally:
-            with suppress(ProcessLookupError):
-                process.kill()
-            self._writer.close()
-            self._fail_asked()
-            await _reap(process)
-            told.cancel()
+            await self._end(process, telling)
+
+    async def _start(self) -> tuple[asyncio.subprocess.Process, asyncio.StreamReader]:
+        """Start a process that has the other end of our link."""
+        ours, theirs = socket.socketpair()
+        with theirs, ExitStack() as on_failure:
+            on_failure.callback(ours.close)
+            process = await self._spawn(theirs)
+            reader, self._writer = await asyncio.open_connection(sock=ours)
+            on_failure.pop_all()
+        self.pid = process.pid
+        return process, reader
 
     async def _spawn(self, link: socket.socket) -> asyncio.subprocess.Process:
         environment = {key: os.environ[key] for key in _KEPT_ENVIRONMENT if key in os.environ}
@@ -213,25 +247,38 @@ class CaptureHostProcess:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,  # ^C in a terminal is for the daemon alone
         )
 
+    async def _say_goodbye(self, process: asyncio.subprocess.Process) -> None:
+        """Close the link and give the cameras a moment to hang up."""
+        assert self._writer is not None
+        self._writer.close()
+        await asyncio.wait([asyncio.ensure_future(process.wait())], timeout=_GOODBYE_SECS)
+
+    async def _end(self, process: asyncio.subprocess.Process, telling: asyncio.Task[None]) -> None:
+        assert self._writer is not None
+        with suppress(ProcessLookupError):
+            process.kill()
+        self._writer.close()
+        self._fail_asked()
+        await _reap(process)
+        await asyncio.wait([telling], timeout=_LAST_WORDS_SECS)
+        telling.cancel()
+
     def _open_cameras(self) -> None:
-        self._missed, self._stuck = 0, ()
+        self._beaten, self._missed, self._stuck = False, 0, ()
         for camera in self._cameras.values():
             camera.attach(self)
             if camera.enabled:
-                self._send(OpenCamera(camera.spec))
+                not_before_ns = self._clock.monotonic_ns() + _LOCKED_OUT_NS if camera.refused else 0
+                self._send(OpenCamera(camera.spec, not_before_ns))
 
     def _lose_cameras(self) -> None:
         for camera in self._cameras.values():
-            camera.attach(None)
-            state = CameraState.OFFLINE
-            camera.take_health(
-                replace(camera.health, state=state, detail="its capture host is being replaced")
-            )
+            camera.lose()
 
     def _fail_asked(self) -> None:
-        self.pid = None
         asked, self._asked = self._asked, {}
         for camera_name, future in asked.values():
             if not future.done():
@@ -244,7 +291,7 @@ class CaptureHostProcess:
             while not reading.done():
                 await asyncio.wait([reading], timeout=BEAT_SECS)
                 self._missed += 1
-                if self._missed > _SILENT_TICKS:
+                if self._missed > (_SILENT_TICKS if self._beaten else _START_TICKS):
                     return "it hangs"
                 if self._stuck:
                     return f"camera {', '.join(self._stuck)} is stuck in a driver or library"
@@ -265,12 +312,12 @@ class CaptureHostProcess:
             return str(error)
 
     def _take(self, message: Link) -> None:
-        self._missed = 0
+        self._beaten, self._missed = True, 0
         match message:
             case Beat(stuck):
                 self._stuck = stuck
-            case LookTaken(look):
-                self._camera(look.camera).take_look(look)
+            case LookTaken(look, superseded):
+                self._camera(look.camera).take_look(look, superseded)
             case HealthReport(health):
                 self._camera(health.camera).take_health(health)
             case PictureTaken(number, picture):
@@ -295,15 +342,17 @@ class CaptureHostProcess:
         self._asked[number] = (camera, future)
         try:
             self._send(AskPicture(number, camera, max_side, instant))
-            async with asyncio.timeout(_PICTURE_SECS):
+            async with asyncio.timeout(PICTURE_SECS):
                 return await future
         except TimeoutError:
-            raise NoFrame(camera, f"no picture within {_PICTURE_SECS:g} s") from None
+            raise NoFrame(camera, f"no picture within {PICTURE_SECS:g} s") from None
         finally:
             self._asked.pop(number, None)
 
     def _answer(self, number: int, picture: Picture) -> None:
-        _, future = self._asked.get(number, ("", None))
+        camera, future = self._asked.get(number, (picture.camera, None))
+        if camera != picture.camera:
+            raise LinkError("a picture of another camera than was asked for")
         if future is not None and not future.done():
             future.set_result(picture)
 
@@ -325,10 +374,19 @@ class CaptureHostProcess:
 
 
 async def _relay_stderr(process: asyncio.subprocess.Process, host: str) -> None:
-    """Give what a dying host prints (a native crash's stack) to our log, masked like everything there."""
+    """Give what a dying host prints (a native crash's stack) to our log, masked like everything there.
+
+    Everything is read, so that a host never waits for us, though not everything is logged.
+    """
     assert process.stderr is not None
-    with suppress(ValueError):
-        async for line in process.stderr:
+    for said in itertools.count():
+        try:
+            line = await process.stderr.readline()
+        except ValueError:  # a line beyond the reader's limit; it is thrown away
+            continue
+        if not line:
+            return
+        if said < _MAX_SAID_LINES:
             log.warning("capture host says", host=host, line=line.decode(errors="replace").rstrip()[:500])
 
 

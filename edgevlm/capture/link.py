@@ -2,24 +2,27 @@
 
 A message is two lengths (big-endian, 4 bytes each), a JSON head with the message's type and fields, and a
 body of raw bytes (luma of a look, JPEG of a picture, else empty). No pickle: a host that a camera has
-taken over can send wrong numbers, but nothing that runs. Both lengths are bounded, and whatever does not
-parse is a `LinkError`, after which the host is replaced.
+taken over can send wrong numbers, but nothing that runs. Both lengths are bounded, every field is checked
+against its declared type (`shape`), and whatever does not fit is a `LinkError`, after which the host is
+replaced.
 """
 
 from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
-from edgevlm.capture.spec import CameraSpec, FileSpec, ImageSpec, RtspSpec, UsbSpec
+from edgevlm.capture.shape import build, shaped
+from edgevlm.capture.spec import CameraSpec
 from edgevlm.errors import LinkError
-from edgevlm.records import CameraHealth, CameraState, Instant, Look, Picture
+from edgevlm.records import CameraHealth, Instant, Look, Picture
 
 LENGTHS = struct.Struct(">II")
 BEAT_SECS = 0.5
+PICTURE_SECS = 10.0
+"""How long a picture is waited for; a host drops what nobody waits for any more."""
 MAX_HEAD_BYTES = 1_000_000
 MAX_BODY_BYTES = 64_000_000
 
@@ -31,6 +34,8 @@ class OpenCamera:
     """Begin to capture; masks are part of it, and no message asks for an unmasked picture."""
 
     spec: CameraSpec
+    not_before_mono_ns: int = 0
+    """When to connect at the earliest: a camera that refused our login is not asked again at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,8 @@ class LookTaken:
     """A look."""
 
     look: Look
+    superseded: int = 0
+    """Looks of this camera that were replaced by newer ones before they could be sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,51 +143,44 @@ def decode(head: bytes, body: bytes) -> Link:
     """
     try:
         fields = json.loads(head)
-        return _BUILDERS[fields.pop("type")](fields, body)
+        return _message(fields.pop("type"), fields, body)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise LinkError(f"a message that does not follow the protocol: {type(error).__name__}") from error
 
 
-def _instant(fields: dict[str, Any] | None) -> Instant | None:
-    return None if fields is None else Instant(**{key: int(value) for key, value in fields.items()})
+def _message(kind: str, fields: dict[str, Any], body: bytes) -> Link:
+    match kind:
+        case "LookTaken":
+            return _look_taken(fields, body)
+        case "PictureTaken":
+            return _picture_taken(fields, body)
+    if body:
+        raise ValueError("a body where none belongs")
+    return build(_WITHOUT_BODY[kind], fields)
 
 
-def _open_camera(fields: dict[str, Any], _: bytes) -> Link:
-    spec = fields["spec"]
-    kinds = {"rtsp": RtspSpec, "usb": UsbSpec, "file": FileSpec, "image": ImageSpec}
-    source = kinds[spec["source"]["type"]](**spec["source"])
-    masks = tuple(tuple((float(x), float(y)) for x, y in polygon) for polygon in spec["privacy_masks"])
-    return OpenCamera(CameraSpec(**(spec | {"source": source, "privacy_masks": masks})))
-
-
-def _ask_picture(fields: dict[str, Any], _: bytes) -> Link:
-    return AskPicture(**(fields | {"instant": _instant(fields["instant"])}))
-
-
-def _look_taken(fields: dict[str, Any], body: bytes) -> Link:
-    look = Look(**(fields["look"] | {"instant": _instant(fields["look"]["instant"]), "luma": body}))
-    if look.width * look.height != len(body):
+def _look_taken(fields: dict[str, Any], body: bytes) -> LookTaken:
+    look = build(Look, fields.pop("look"), luma=body)
+    if min(look.width, look.height) < 1 or look.width * look.height != len(body):
         raise ValueError("the luma does not fit its size")
-    return LookTaken(look)
+    return LookTaken(look, **_numbers(fields, "superseded"))
 
 
-def _picture_taken(fields: dict[str, Any], body: bytes) -> Link:
-    picture = fields["picture"] | {"instant": _instant(fields["picture"]["instant"]), "jpeg": body}
-    return PictureTaken(int(fields["number"]), Picture(**picture))
+def _picture_taken(fields: dict[str, Any], body: bytes) -> PictureTaken:
+    picture = build(Picture, fields.pop("picture"), jpeg=body)
+    if min(picture.width, picture.height) < 1 or not body.startswith(_JPEG):
+        raise ValueError("not a picture")
+    return PictureTaken(**_numbers(fields, "number"), picture=picture)
 
 
-def _health_report(fields: dict[str, Any], _: bytes) -> Link:
-    health = fields["health"]
-    return HealthReport(CameraHealth(**(health | {"state": CameraState(health["state"])})))
+def _numbers(fields: dict[str, Any], name: str) -> dict[str, int]:
+    """Return the one whole number that is left in `fields`."""
+    if fields.keys() != {name}:
+        raise ValueError("fields missing or unknown")
+    return {name: shaped(int, fields[name])}
 
 
-_BUILDERS: dict[str, Callable[[dict[str, Any], bytes], Link]] = {
-    "OpenCamera": _open_camera,
-    "CloseCamera": lambda fields, _: CloseCamera(**fields),
-    "AskPicture": _ask_picture,
-    "Beat": lambda fields, _: Beat(tuple(fields["stuck"])),
-    "LookTaken": _look_taken,
-    "PictureTaken": _picture_taken,
-    "PictureFailed": lambda fields, _: PictureFailed(**fields),
-    "HealthReport": _health_report,
+_JPEG = b"\xff\xd8"
+_WITHOUT_BODY: dict[str, type[Link]] = {
+    cls.__name__: cls for cls in (OpenCamera, CloseCamera, AskPicture, Beat, PictureFailed, HealthReport)
 }

@@ -1,13 +1,14 @@
 """What a capture host has to say, bounded: the newest look and health of a camera replace the older ones.
 
 Filled by camera threads and the picture thread, emptied by the one sender thread. A daemon that does not
-read for a while finds the present, not the past.
+read for a while finds the present, not the past; how many looks it has missed is told with the next one.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
+from dataclasses import replace
 
 from edgevlm.capture.link import HealthReport, LookTaken, ToDaemon
 
@@ -28,7 +29,9 @@ class Outbox:
         with self._ready:
             match message:
                 case LookTaken(look):
-                    self._looks[look.camera] = message
+                    older = self._looks.get(look.camera)
+                    missed = older.superseded + 1 if older else 0
+                    self._looks[look.camera] = replace(message, superseded=missed)
                 case HealthReport(health):
                     self._health[health.camera] = message
                 case _:

@@ -3,8 +3,9 @@
 Invariants:
 - the first packet of every GOP is a keyframe, so each GOP can be decoded alone;
 - eviction takes a whole GOP, the oldest first, and never the newest one;
-- the byte bound wins: a single GOP that outgrows it keeps its keyframe and its room goes to nothing else
-  (`closed`) until the next keyframe comes, so that there is always something to decode.
+- the byte bound wins: a single GOP that outgrows it is reduced to its keyframe and takes nothing more
+  (`closed`) until the next keyframe comes, so that there is always something to decode. Only a keyframe that
+  is larger than the bound all by itself is held beyond it.
 
 Owned by one camera's thread; pictures are asked for by another, hence the lock.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edgevlm.records import Instant
 
@@ -42,7 +43,7 @@ class Gop:
 
 
 class Ring:
-    """Bounded memory of one stream."""
+    """Bounded memory of one session."""
 
     def __init__(self, max_secs: float, max_bytes: int) -> None:
         self._max_ns = int(max_secs * 1e9)
@@ -50,6 +51,7 @@ class Ring:
         self._gops: deque[Gop] = deque()
         self._lock = threading.Lock()
         self._size = 0
+        self._kept_last = False
 
     @property
     def size(self) -> int:
@@ -59,22 +61,24 @@ class Ring:
     def add(self, packet: Packet) -> bool:
         """Keep `packet`; return False when there is no keyframe that it could be decoded from."""
         with self._lock:
-            if packet.keyframe:
-                self._gops.append(Gop([packet], len(packet.data)))
-            elif not self._gops or self._gops[-1].closed:
+            self._kept_last = packet.keyframe or (bool(self._gops) and not self._gops[-1].closed)
+            if not self._kept_last:
                 return False
-            else:
-                self._gops[-1].packets.append(packet)
-                self._gops[-1].size += len(packet.data)
-            self._size += len(packet.data)
-            self._evict(packet.instant.captured_mono_ns)
+            if packet.keyframe:
+                self._gops.append(Gop([], 0))
+            self._gops[-1].packets.append(packet)
+            self._grow(len(packet.data), packet.instant.captured_mono_ns)
             return True
 
-    def clear(self) -> None:
-        """Forget everything: the next packets belong to another stream."""
+    def extend(self, data: bytes) -> Packet | None:
+        """Add the rest of a picture to the packet that came last; return it whole, None if it is not here."""
         with self._lock:
-            self._gops.clear()
-            self._size = 0
+            if not self._kept_last:
+                return None
+            packets = self._gops[-1].packets
+            packets[-1] = whole = replace(packets[-1], data=packets[-1].data + data)
+            self._grow(len(data), whole.instant.captured_mono_ns)
+            return whole
 
     def newest(self) -> list[Packet]:
         """Return the packets to decode for the newest frame, ending with that frame's; maybe none."""
@@ -86,23 +90,18 @@ class Ring:
         with self._lock:
             for gop in reversed(self._gops):
                 for packet in gop.packets:
-                    if (packet.instant.session, packet.instant.pts_ns) == (instant.session, instant.pts_ns):
+                    if packet.instant == instant:
                         return self._until(gop, packet)
             return []
-
-    def span_ns(self) -> int:
-        """Return how much time the ring covers."""
-        with self._lock:
-            if not self._gops:
-                return 0
-            first = self._gops[0].packets[0].instant.captured_mono_ns
-            return self._gops[-1].newest().instant.captured_mono_ns - first
 
     @staticmethod
     def _until(gop: Gop, last: Packet) -> list[Packet]:
         return gop.packets[: gop.packets.index(last) + 1]
 
-    def _evict(self, now_ns: int) -> None:
+    def _grow(self, count: int, now_ns: int) -> None:
+        """Count `count` bytes more in the newest GOP, and keep the bounds."""
+        self._gops[-1].size += count
+        self._size += count
         while len(self._gops) > 1 and (self._size > self._max_bytes or self._covered_without_oldest(now_ns)):
             self._size -= self._gops.popleft().size
         if self._size > self._max_bytes:
@@ -113,6 +112,7 @@ class Ring:
 
     def _close(self, gop: Gop) -> None:
         """Reduce a GOP that is larger than the whole ring to its keyframe."""
+        self._kept_last = len(gop.packets) == 1
         gop.packets = gop.packets[:1]
         gop.size = self._size = len(gop.packets[0].data)
         gop.closed = True

@@ -69,6 +69,8 @@ def _options(spec: RtspSpec) -> dict[str, str]:
         "allowed_media_types": "video",
         "protocol_whitelist": "rtsp,rtsps,rtp,srtp,udp,tcp,tls",
         "timeout": str(int(spec.open_timeout_secs * 1e6)),
+        # Not to wait for twenty frames just to guess a frame rate that nobody asks for: a second or more.
+        "fpsprobesize": "0",
     }
     if spec.url.startswith("rtsps://"):
         options["tls_verify"] = "1" if spec.verify_tls else "0"

@@ -1,21 +1,51 @@
-"""Where a packet stands in time: a monotone internal PTS, and the moment of capture on our own clocks.
+"""Where a packet stands in time: a monotone internal clock, and the moment of capture on our own clock.
 
-Cameras' clocks jump, wrap, drift and lie; bursts arrive late, but nothing arrives before it was captured.
-So the smallest seen distance between arrival and PTS is the truest, and it may rise only slowly (1 ms a
-second, more than any crystal drifts) to follow a camera whose clock is slower than ours.
+Cameras' clocks jump, wrap, drift and lie; bursts arrive late, but nothing arrives before it was captured. So
+the smallest distance between arrival and PTS that was seen in the last seconds is the truest one. It is the
+smallest of some seconds only, not of all time, so that a camera whose clock runs too slow (a stream that
+announces 25 frames a second and gives 20) does not seem to fall behind for ever.
 
-Invariants: internal PTS in decode order never falls by more than a reordering of B-frames; the moment of
-capture is never later than the arrival.
+Invariants, for any times that a stream may bring:
+- internal decode time never falls, save by less than `_REORDER_NS` where a stream does not tell decode times;
+- internal PTS is never before decode time;
+- the moment of capture is never later than the arrival.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 JUMP_NS = 5_000_000_000
 """A step of decode time beyond this, or below zero, is a discontinuity, not a pause."""
-_CREEP = 0.001
+_REORDER_NS = 1_000_000_000
+"""How far PTS may step back while decode time is not known: pictures come in decode order."""
 _ASSUMED_STEP_NS = 1_000_000
+_MEMORY_NS = 5_000_000_000
+
+
+class Times(NamedTuple):
+    """A packet's times: its place in the stream, and its capture on the monotonic clock."""
+
+    pts_ns: int
+    dts_ns: int
+    captured_mono_ns: int
+
+
+@dataclass(slots=True)
+class _Lag:
+    """The smallest distance between arrival and PTS, over the last one to two times `_MEMORY_NS`."""
+
+    _before_ns: int | None = None
+    _now_ns: int | None = None
+    _since_ns: int = 0
+
+    def smallest_ns(self, distance_ns: int, arrival_ns: int) -> int:
+        """Take one more distance; return the smallest that counts."""
+        if self._now_ns is None or arrival_ns - self._since_ns > _MEMORY_NS:
+            self._before_ns, self._now_ns, self._since_ns = self._now_ns, distance_ns, arrival_ns
+        self._now_ns = min(self._now_ns, distance_ns)
+        return self._now_ns if self._before_ns is None else min(self._before_ns, self._now_ns)
 
 
 @dataclass(slots=True)
@@ -25,12 +55,14 @@ class Timeline:
     jumps: int = 0
     """Discontinuities so far."""
     _shift_ns: int = 0
-    _last_dts_ns: int | None = None
+    _last_ns: int | None = None
+    _highest_ns: int = 0
+    _last_was_exact: bool = False
     _last_arrival_ns: int = 0
-    _offset_ns: int | None = None
+    _lag: _Lag = field(default_factory=_Lag)
 
-    def place(self, pts_ns: int | None, dts_ns: int | None, arrival_mono_ns: int) -> tuple[int, int]:
-        """Return `(internal_pts_ns, captured_mono_ns)` of a packet that arrived just now.
+    def place(self, pts_ns: int | None, dts_ns: int | None, arrival_mono_ns: int) -> Times:
+        """Return where a packet belongs that arrived just now.
 
         Args:
             pts_ns: presentation time as the stream says it, if it does.
@@ -38,40 +70,32 @@ class Timeline:
             arrival_mono_ns: our monotonic clock at receipt.
 
         """
-        dts = dts_ns if dts_ns is not None else pts_ns
-        if dts is None:
-            dts = self._guess(arrival_mono_ns) - self._shift_ns
-        pts = pts_ns if pts_ns is not None and abs(pts_ns - dts) <= JUMP_NS else dts
-        self._mend(dts, arrival_mono_ns)
-        captured = self._captured(dts + self._shift_ns, arrival_mono_ns)
-        self._last_dts_ns = dts + self._shift_ns
-        self._last_arrival_ns = arrival_mono_ns
-        return pts + self._shift_ns, min(arrival_mono_ns, captured + pts - dts)
+        stated = dts_ns if dts_ns is not None else pts_ns
+        if stated is None:
+            stated = self._guess(arrival_mono_ns) - self._shift_ns
+        self._mend(stated, arrival_mono_ns, exact=dts_ns is not None)
+        dts = stated + self._shift_ns
+        delay = 0 if pts_ns is None else pts_ns - stated
+        pts = dts + (delay if 0 <= delay <= JUMP_NS else 0)
+        self._highest_ns = dts if self._last_ns is None else max(self._highest_ns, dts)
+        self._last_ns, self._last_arrival_ns = dts, arrival_mono_ns
+        self._last_was_exact = dts_ns is not None
+        return Times(pts, dts, pts + self._lag.smallest_ns(arrival_mono_ns - pts, arrival_mono_ns))
 
     def _guess(self, arrival_ns: int) -> int:
-        """Put a packet without any time where its arrival says."""
-        if self._last_dts_ns is None:
+        """Return the internal time of a packet without any: as long after the last one as it arrived."""
+        if self._last_ns is None:
             return 0
-        return self._last_dts_ns + max(_ASSUMED_STEP_NS, arrival_ns - self._last_arrival_ns)
+        return self._highest_ns + max(_ASSUMED_STEP_NS, arrival_ns - self._last_arrival_ns)
 
-    def _mend(self, dts: int, arrival_ns: int) -> None:
+    def _mend(self, stated_ns: int, arrival_ns: int, *, exact: bool) -> None:
         """After a jump, go on from where the last packet stood."""
-        if self._last_dts_ns is None:
+        if self._last_ns is None:
             return
-        step = dts + self._shift_ns - self._last_dts_ns
-        if 0 <= step <= JUMP_NS:
-            return
-        waited = arrival_ns - self._last_arrival_ns
-        if step > 0 and abs(step - waited) <= JUMP_NS:
-            return  # a true pause: our own clock saw it as well
-        self._shift_ns = self._guess(arrival_ns) - dts
-        self._offset_ns = None
-        self.jumps += 1
-
-    def _captured(self, dts: int, arrival_ns: int) -> int:
-        offset = arrival_ns - dts
-        if self._offset_ns is not None:
-            crept = self._offset_ns + int((arrival_ns - self._last_arrival_ns) * _CREEP)
-            offset = min(offset, crept)
-        self._offset_ns = offset
-        return dts + offset
+        dts_ns = stated_ns + self._shift_ns
+        least_ns = self._last_ns if exact and self._last_was_exact else self._highest_ns - _REORDER_NS
+        step_ns, waited_ns = dts_ns - self._last_ns, arrival_ns - self._last_arrival_ns
+        seen_by_us_too = abs(step_ns - waited_ns) <= JUMP_NS
+        if dts_ns < least_ns or (step_ns > JUMP_NS and not seen_by_us_too):
+            self._shift_ns = self._guess(arrival_ns) - stated_ns
+            self.jumps += 1

@@ -1,19 +1,41 @@
 """A camera's state and figures, measured on the stream itself.
 
-Written by the camera's thread (and, for silence, by the host's main thread); read by others as snapshots.
+Written by the camera's thread (and, for silence, by the host's sender thread); read by others as snapshots.
 """
 
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 
 from edgevlm.capture.decoder import StreamParams
 from edgevlm.capture.ring import Packet
 from edgevlm.records import CameraHealth, CameraState
 
-_SMOOTH = 0.05
 _STALL_FACTOR = 20
 _STALL_FLOOR_NS = 3_000_000_000
+
+
+@dataclass(slots=True)
+class FrameRate:
+    """Frames a second by decode times, which rise evenly also where B-frames are shown in another order."""
+
+    per_sec: float | None = None
+    _began_ns: int | None = None
+    _steps: int = 0
+
+    def count(self, dts_ns: int) -> None:
+        """Take a frame; the rate is that of the last two seconds, or of what there is."""
+        if self._began_ns is None or dts_ns < self._began_ns:
+            self._began_ns, self._steps = dts_ns, 0
+            return
+        self._steps += 1
+        span_ns = dts_ns - self._began_ns
+        whole = span_ns >= 2_000_000_000
+        if whole or (self.per_sec is None and self._steps >= 5 and span_ns > 0):
+            self.per_sec = self._steps * 1e9 / span_ns
+        if whole:
+            self._began_ns, self._steps = dts_ns, 0
 
 
 class Vitals:
@@ -26,45 +48,48 @@ class Vitals:
         self._detail = ""
         self._params: StreamParams | None = None
         self._size: tuple[int, int] | None = None
-        self._step_ns: float | None = None
+        self._rate = FrameRate()
         self._gop_ns: float | None = None
         self._bits_per_ns: float | None = None
         self._last_packet_mono_ns: int | None = None
-        self._last_pts_ns: int | None = None
         self._last_key_pts_ns: int | None = None
         self._gop_bytes = 0
-        self._sessions = self._packets = self._looks = 0
-        self.decode_errors = 0
+        self._session = self._packets = self._looks = self._decode_errors = 0
 
-    def begin_session(self, params: StreamParams) -> int:
-        """Forget the last session's rates; return the new session's number."""
+    @property
+    def state(self) -> CameraState:
+        """The state of now."""
+        return self._state
+
+    def begin_session(self, number: int, params: StreamParams) -> None:
+        """Forget the last session's rates."""
         with self._lock:
+            self._session = number
             self._params = params
-            self._step_ns = self._gop_ns = self._bits_per_ns = None
-            self._last_packet_mono_ns = self._last_pts_ns = self._last_key_pts_ns = None
+            self._rate = FrameRate()
+            self._gop_ns = self._bits_per_ns = self._last_packet_mono_ns = self._last_key_pts_ns = None
             self._gop_bytes = 0
-            self._sessions += 1
-            return self._sessions
 
-    def count_packet(self, packet: Packet, now_mono_ns: int) -> bool:
-        """Measure `packet`; return True when the camera was not online until now."""
+    def count_packet(self, packet: Packet, now_mono_ns: int) -> None:
+        """Measure a packet that begins a picture."""
         with self._lock:
-            pts_ns = packet.instant.pts_ns
-            if self._last_pts_ns is not None and pts_ns > self._last_pts_ns:
-                self._step_ns = _smooth(self._step_ns, pts_ns - self._last_pts_ns)
-            self._last_pts_ns = pts_ns
+            self._rate.count(packet.dts_ns)
             if packet.keyframe:
-                self._end_gop(pts_ns)
+                self._end_gop(packet.instant.pts_ns)
             self._gop_bytes += len(packet.data)
             self._packets += 1
             self._last_packet_mono_ns = now_mono_ns
-            return self._state != CameraState.ONLINE
+
+    def count_rest(self, size: int) -> None:
+        """Measure what came later of the same picture."""
+        with self._lock:
+            self._gop_bytes += size
 
     def _end_gop(self, pts_ns: int) -> None:
         if self._last_key_pts_ns is not None and pts_ns > self._last_key_pts_ns:
             length_ns = pts_ns - self._last_key_pts_ns
-            self._gop_ns = _smooth(self._gop_ns, length_ns, 0.3)
-            self._bits_per_ns = _smooth(self._bits_per_ns, self._gop_bytes * 8 / length_ns, 0.3)
+            self._gop_ns = _smooth(self._gop_ns, length_ns)
+            self._bits_per_ns = _smooth(self._bits_per_ns, self._gop_bytes * 8 / length_ns)
         self._last_key_pts_ns = pts_ns
         self._gop_bytes = 0
 
@@ -73,6 +98,11 @@ class Vitals:
         with self._lock:
             self._size = (width, height)
             self._looks += 1
+
+    def count_decode_error(self) -> None:
+        """Note that a keyframe could not be decoded."""
+        with self._lock:
+            self._decode_errors += 1
 
     def change(self, state: CameraState, detail: str) -> bool:
         """Set the state; return whether that is news."""
@@ -86,12 +116,12 @@ class Vitals:
         with self._lock:
             if not live or self._state != CameraState.ONLINE or self._last_packet_mono_ns is None:
                 return
-            limit_ns = max(_STALL_FLOOR_NS, _STALL_FACTOR * (self._step_ns or 0))
+            step_ns = 1e9 / self._rate.per_sec if self._rate.per_sec else 0
             silent_ns = now_mono_ns - self._last_packet_mono_ns
-            if silent_ns > limit_ns:
+            if silent_ns > max(_STALL_FLOOR_NS, _STALL_FACTOR * step_ns):
                 self._state, self._detail = CameraState.STALLED, "the stream is silent"
 
-    def health(self) -> CameraHealth:
+    def health(self, ring_bytes: int = 0) -> CameraHealth:
         """Return a snapshot."""
         with self._lock:
             width, height = self._size or (None, None)
@@ -102,15 +132,16 @@ class Vitals:
                 codec=self._params.codec if self._params else None,
                 width=width,
                 height=height,
-                fps=round(1e9 / self._step_ns, 2) if self._step_ns else None,
+                fps=round(self._rate.per_sec, 2) if self._rate.per_sec else None,
                 gop_secs=round(self._gop_ns / 1e9, 3) if self._gop_ns else None,
                 bitrate_bps=round(self._bits_per_ns * 1e9) if self._bits_per_ns else None,
-                sessions=self._sessions,
+                sessions=self._session,
                 packets=self._packets,
                 looks=self._looks,
-                decode_errors=self.decode_errors,
+                decode_errors=self._decode_errors,
+                ring_bytes=ring_bytes,
             )
 
 
-def _smooth(old: float | None, new: float, weight: float = _SMOOTH) -> float:
-    return new if old is None else old + weight * (new - old)
+def _smooth(old: float | None, new: float) -> float:
+    return new if old is None else old + 0.3 * (new - old)

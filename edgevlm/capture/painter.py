@@ -1,0 +1,127 @@
+"""From a frame to a look or a JPEG picture; privacy masks are burnt in on the way, before anything else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+
+import av
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.plane import VideoPlane
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
+from numpy.typing import NDArray
+
+from edgevlm.capture.mask import Mask, rasterise
+from edgevlm.capture.spec import Polygon
+
+_JPEG_SCALE = 3
+"""FFmpeg's quantiser scale, 2 (best) to 31; 3 is close to what others call quality 90."""
+_BT709_FROM_HEIGHT = 720
+_UNMARKED = 2  # AVCOL_SPC_UNSPECIFIED
+_LUMA_AND_HALF_CHROMA = ("yuv420p", "yuvj420p")
+"""Forms that can be masked as they are."""
+
+
+class Painter:
+    """Turns frames into looks and pictures; used by one thread at a time."""
+
+    def __init__(self, privacy_masks: Sequence[Polygon]) -> None:
+        self._polygons = tuple(privacy_masks)
+        self._mask: Mask | None = None
+        self._scaler = VideoReformatter()
+        self._converter = VideoReformatter()
+
+    def look(self, frame: VideoFrame, width: int) -> tuple[int, int, bytes]:
+        """Return `(width, height, luma)` of a look not wider than `width` pixels."""
+        w, h = _fit(frame.width, frame.height, width / frame.width)
+        small = self._scaler.reformat(
+            self._masked(frame),
+            width=w,
+            height=h,
+            format="yuv420p",
+            interpolation=Interpolation.AREA,
+            threads=1,
+        )
+        return w, h, _pixels(small.planes[0], w)[:h].tobytes()
+
+    def jpeg(self, frame: VideoFrame, max_side: int) -> tuple[int, int, bytes]:
+        """Return `(width, height, JPEG)` with no side longer than `max_side` pixels."""
+        w, h = _fit(frame.width, frame.height, max_side / max(frame.width, frame.height))
+        return w, h, _encode_jpeg(_for_jpeg(self._scaler, self._masked(frame), w, h))
+
+    def _masked(self, frame: VideoFrame) -> VideoFrame:
+        """Blacken the masked pixels at full size, so that no scaler mixes them into their neighbours."""
+        if not self._polygons:
+            return frame
+        if frame.format.name not in _LUMA_AND_HALF_CHROMA:
+            frame = _for_jpeg(self._converter, frame, frame.width, frame.height)
+        frame.make_writable()
+        if self._mask is None or self._mask.shape != (frame.height, frame.width):
+            self._mask = rasterise(self._polygons, frame.width, frame.height)
+        _blacken(frame, self._mask)
+        return frame
+
+
+def _fit(width: int, height: int, scale: float) -> tuple[int, int]:
+    scale = min(1.0, scale)
+    return max(2, round(width * scale)), max(2, round(height * scale))
+
+
+def _for_jpeg(scaler: VideoReformatter, frame: VideoFrame, width: int, height: int) -> VideoFrame:
+    """Scale with the area filter; JPEG is BT.601 at full range (JFIF), whatever the camera sends."""
+    return scaler.reformat(
+        frame,
+        width=width,
+        height=height,
+        format="yuvj420p",
+        src_colorspace=_colorspace(frame),
+        dst_colorspace=Colorspace.ITU601,
+        dst_color_range=ColorRange.JPEG,
+        interpolation=Interpolation.AREA,
+        threads=1,
+    )
+
+
+def _colorspace(frame: VideoFrame) -> int | None:
+    """Return the frame's matrix; unmarked streams are BT.709 from 720 lines on, as players assume."""
+    if frame.format.is_rgb:
+        return None
+    if frame.colorspace == Colorspace.ITU709:
+        return int(Colorspace.ITU709)
+    full_range = frame.format.name.startswith("yuvj") or frame.color_range == ColorRange.JPEG
+    high = frame.colorspace == _UNMARKED and not full_range and frame.height >= _BT709_FROM_HEIGHT
+    return int(Colorspace.ITU709 if high else Colorspace.ITU601)
+
+
+def _blacken(frame: VideoFrame, mask: Mask) -> None:
+    coarse = _halve(mask)
+    for plane, area, value in ((0, mask, 0), (1, coarse, 128), (2, coarse, 128)):
+        _pixels(frame.planes[plane], area.shape[1])[: area.shape[0]][area] = value
+
+
+def _pixels(plane: VideoPlane, width: int) -> NDArray[np.uint8]:
+    """Return a view of the plane's own memory, without the padding at the end of each line."""
+    view = np.frombuffer(memoryview(plane), dtype=np.uint8)
+    rows: NDArray[np.uint8] = view.reshape(-1, plane.line_size)
+    return rows[:, :width]
+
+
+def _halve(mask: Mask) -> Mask:
+    """Return the mask at chroma size: masked where any of its four luma pixels is."""
+    height, width = mask.shape
+    even = np.zeros((height + height % 2, width + width % 2), dtype=np.bool_)
+    even[:height, :width] = mask
+    return even[::2, ::2] | even[1::2, ::2] | even[::2, 1::2] | even[1::2, 1::2]
+
+
+def _encode_jpeg(frame: VideoFrame) -> bytes:
+    encoder = av.CodecContext.create("mjpeg", "w")
+    encoder.width, encoder.height = frame.width, frame.height
+    encoder.pix_fmt = "yuvj420p"
+    encoder.time_base = Fraction(1, 25)
+    encoder.thread_count = 1
+    encoder.qmin = encoder.qmax = _JPEG_SCALE
+    frame.pts = 0
+    packets = encoder.encode(frame) + encoder.encode(None)
+    return b"".join(bytes(packet) for packet in packets)
