@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+import os
 import queue
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -104,6 +105,7 @@ class _Engine:
 
     def __init__(self, name: str) -> None:
         try:
+            os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime 1.31 else reports its use over HTTPS
             rapidocr = importlib.import_module("rapidocr")
             engine = importlib.import_module("rapidocr.inference_engine.onnxruntime.main")
         except ImportError as error:
