@@ -120,12 +120,12 @@ class MqttSink:
         return publishes
 
     def _raise_worst(self, failures: list[BaseException]) -> None:
-        """Raise one error for all: worth another try if any part is, for the parts belong together."""
+        """Raise one error for all: what the broker refused once it will refuse again."""
+        refused = [failure.message for failure in failures if isinstance(failure, SinkRejected)]
+        if refused:
+            raise SinkRejected(self.name, "; ".join(refused))
         for failure in failures:
-            if not isinstance(failure, SinkRejected):
-                raise failure
-        if failures:
-            raise SinkRejected(self.name, "; ".join(self._text(failure) for failure in failures))
+            raise failure
 
     def _greet(self) -> None:
         """Tell the broker, as the first thing on a new connection, all that is retained."""
@@ -152,17 +152,13 @@ class MqttSink:
         if isinstance(failure, SinkUnreachable):
             self._counters.drop("publish", "notice_offline", self.name)
         elif failure is not None:
-            self._drop_notice("notice_rejected", self._text(failure))
+            self._drop_notice("notice_rejected", str(failure))
 
     def _drop_notice(self, reason: str, why: str) -> None:
         self._counters.drop("publish", reason, self.name)
         folded = self._fold.due(why) if reason == "notice_rejected" else None
         if folded is not None:
             log.error("a notice was refused and is dropped", sink=self.name, why=why, and_before=folded)
-
-    @staticmethod
-    def _text(failure: BaseException) -> str:
-        return failure.message if isinstance(failure, SinkRejected) else str(failure)
 
     # --- in
 

@@ -47,6 +47,8 @@ class LinkTiming:
     """So many within the window, and another client is believed to use our client_id."""
     takeover_window_secs: float = 60.0
     takeover_pause_secs: float = 300.0
+    poison_after: int = 5
+    """So many connections lost one after another on the same message, and it is not sent again."""
     suspected_pause_secs: float = 60.0
     """Where the broker does not say so, and we conclude it from lost connections."""
 
@@ -80,6 +82,8 @@ class MqttLink:
         self._backoff = Backoff(timing.first_pause_secs, timing.longest_pause_secs)
         self._takeovers: deque[int] = deque(maxlen=timing.takeovers)
         self._fold = Fold(clock, every_secs=600.0)
+        self._suspect: Publish | None = None
+        self._suspected = 0
         self._failures = 0
         self._trouble = "not connected yet"
         self._session: Session | None = None
@@ -153,7 +157,7 @@ class MqttLink:
 
     async def _run_session(self) -> Cause:
         """Return why the connection ended."""
-        events = SessionEvents(self._came_up, self._on_incoming, self._note_subscription)
+        events = SessionEvents(self._came_up, self._on_incoming, self._note_subscription, self._is_poison)
         login = Login(self._client_id, self._version, self._status_topic)
         session = Session(self._name, self._config, login, events, self._clock)
         self._session = session
@@ -247,6 +251,15 @@ class MqttLink:
             why=cause.text,
         )
         return True
+
+    def _is_poison(self, publish: Publish) -> bool:
+        """Count the connections that broke on `publish`; say whether that is enough to blame it.
+
+        A broker of MQTT 3.1.1 has no other way to say "too large": it hangs up, and would do so for ever.
+        """
+        self._suspected = self._suspected + 1 if publish == self._suspect else 1
+        self._suspect = publish
+        return self._suspected >= self._timing.poison_after
 
     def _unreachable(self) -> SinkUnreachable:
         return SinkUnreachable(self._name, f"no connection to the broker: {self._trouble}")

@@ -133,6 +133,7 @@ class Network:
             failure = err
         self._forget_client()
         self._post(self._listener.ended, failure or self._ear.socket_error)
+        del failure  # its traceback holds this frame: a circle, see `_forget_client`
 
     def _connect(self) -> None:
         config = self._config
@@ -177,7 +178,7 @@ class Network:
         return client
 
     def _forget_client(self) -> None:
-        """Break the circle of references, so that the client's sockets are closed now and not some day."""
+        """Break the circle of references: paho closes its last sockets when the client is freed."""
         client = self._client
         client.on_connect = client.on_disconnect = client.on_publish = None
         client.on_subscribe = client.on_message = None
@@ -261,7 +262,7 @@ class _Ear(logging.Handler):
         """Keep a socket's error, pass on a fault of ours."""
         error = next((arg for arg in record.args or () if isinstance(arg, Exception)), None)
         if isinstance(error, OSError):
-            self.socket_error = error
+            self.socket_error = error.with_traceback(None)  # whose frames hold the client
         elif error is not None:
             log.error("a callback failed in the MQTT thread", what=record.getMessage(), exc_info=error)
 

@@ -29,6 +29,9 @@ class SessionEvents:
     """The broker has accepted us; what is published now goes before everything else."""
     on_incoming: Callable[[Incoming], None]
     on_subscribed: Callable[[int, str], None]
+    is_poison: Callable[[Publish], bool]
+    """Told of the oldest unconfirmed message of a connection that was lost while the broker confirmed others;
+    says whether it is what the broker breaks the connection for."""
 
 
 @dataclass(slots=True)
@@ -57,12 +60,14 @@ class Session:
         self._born_mono_ns = clock.monotonic_ns()
         self._in_flight: dict[int, _InFlight] = {}
         self._waiting: deque[tuple[Publish, asyncio.Future[None]]] = deque()
+        self._confirmed_any = False
         self._cause: Cause | None = None
-        self._network = Network(name, config, login, self)
+        self._network: Network | None = Network(name, config, login, self)
 
     def start(self) -> None:
         """Connect, in the background."""
-        self._network.start()
+        if self._network is not None:
+            self._network.start()
 
     def publish(self, publish: Publish) -> asyncio.Future[None]:
         """Send `publish`; the future is done when the broker has confirmed or refused it."""
@@ -85,7 +90,8 @@ class Session:
 
     def subscribe(self, topic_filter: str) -> None:
         """Ask for messages."""
-        self._network.subscribe(topic_filter)
+        if self._network is not None:
+            self._network.subscribe(topic_filter)
 
     def age_secs(self) -> float:
         """Return for how long this session exists."""
@@ -105,12 +111,14 @@ class Session:
     def leave(self) -> None:
         """Say goodbye: the broker forgets the will."""
         self.note(mqtt_causes.LEFT)
-        self._network.leave()
+        if self._network is not None:
+            self._network.leave()
 
     def kill(self, cause: Cause) -> None:
         """End the connection at once; `over` follows."""
         self.note(cause)
-        self._network.kill()
+        if self._network is not None:
+            self._network.kill()
 
     # --- Listener
 
@@ -133,6 +141,7 @@ class Session:
         if entry is None or entry.future.done():  # nobody waits any more
             return
         error = mqtt_causes.of_publish(self._name, entry.publish.topic, reason, name, detail)
+        self._confirmed_any = True
         if error is None:
             entry.future.set_result(None)
         else:
@@ -150,6 +159,7 @@ class Session:
         """Settle everything and say why."""
         cause = self._cause or self._guess(failure)
         self.up = False
+        self._network = None  # it refers to us: see its `_forget_client`
         self._fail_in_flight(cause)
         self.over.set_result(cause)
 
@@ -173,6 +183,8 @@ class Session:
                 future.set_exception(error)
 
     def _send(self, publish: Publish, future: asyncio.Future[None]) -> PublishError | None:
+        if self._network is None:
+            return SinkUnreachable(self._name, "not connected")
         try:
             sent = self._network.send(publish, retain=publish.retained and self.announced.retains)
         except ValueError as err:
@@ -186,12 +198,19 @@ class Session:
         entries = [entry for entry in self._in_flight.values() if not entry.future.done()]
         self._in_flight.clear()
         self._fail_waiting(cause)
-        culprit = None
-        if cause.code == "too_large" and entries:  # the broker does not say which one it was
-            culprit = max(entries, key=lambda entry: entry.publish.packet_bytes())
+        culprit = self._culprit(entries, cause)
         for entry in entries:
             error = SinkRejected if entry is culprit else SinkUnreachable
             entry.future.set_exception(error(self._name, f"{entry.publish.topic}: {cause.text}"))
+
+    def _culprit(self, entries: list[_InFlight], cause: Cause) -> _InFlight | None:
+        """Return the message that must not be sent again, if there is one: the broker does not name it."""
+        if not entries:
+            return None
+        if cause.code == "too_large":
+            return max(entries, key=lambda entry: entry.publish.packet_bytes())
+        broke = cause.code in {"lost", "closed"} and self._confirmed_any
+        return entries[0] if broke and self._events.is_poison(entries[0].publish) else None
 
     def _fail_waiting(self, cause: Cause) -> None:
         for publish, future in self._waiting:

@@ -347,6 +347,7 @@ async def test_a_dead_network_thread_is_replaced(
 
     session = post.sink._link._session
     assert session is not None
+    assert session._network is not None
     session._network._client.loop = boom  # type: ignore[method-assign,assignment]  # breaks the thread
     line = await logbook.until("no connection")
     assert "AttributeError" in line["why"]
@@ -397,6 +398,28 @@ async def test_what_is_too_large_is_refused_before_it_is_sent(
         assert [document["seq"] for document in results(subscriber)] == [2]
         assert [heard.text for heard in subscriber.on(f"{BASE}/status")] == ["online"]
     assert post.dropped("rejected") == 1
+
+
+async def test_a_broker_that_hangs_up_on_a_message_is_not_sent_it_for_ever(
+    new_broker: NewBroker, open_post: OpenPost
+) -> None:
+    broker = new_broker("max_packet_size 4000")
+    timing = LinkTiming(0.01, 0.02, check_secs=0.1, takeovers=100, poison_after=3)
+    post = await open_post(broker.port, timing=timing, protocol="3.1.1")  # which announces no limit
+    large = build_message(answer("truck", raw="x" * 5000), context=CONTEXT, seq=1)
+    await post.delivered(message(0), large, message(2, "van"))
+    statistics = post.courier.statistics()
+    assert (statistics.delivered, post.dropped("rejected")) == (2, 1)
+
+
+async def test_a_message_takes_no_longer_than_it_must(broker: Broker, open_post: OpenPost) -> None:
+    """TCP's own patience, on both sides, makes each message wait for 29 ms if it is let."""
+    post = await open_post(broker.port)
+    await post.delivered(message(0))
+    clock = SystemClock()
+    begun_ns = clock.monotonic_ns()
+    await post.delivered(*(message(seq) for seq in range(1, 101)))
+    assert (clock.monotonic_ns() - begun_ns) / 100 < 20e6
 
 
 async def test_a_wrong_password_is_named_once(
