@@ -55,7 +55,7 @@ def from_logprobs(tokens: Sequence[tuple[str, float]], said: str) -> float | Non
     total, at, end = 0.0, 0, start + len(said)
     for token, logprob in tokens:
         if at < end and at + len(token) > start:
-            total += min(0.0, logprob)
+            total += 0.0 if logprob > 0 else logprob  # some servers round to a little above; NaN stays
         at += len(token)
     return None if math.isnan(total) else math.exp(total)
 

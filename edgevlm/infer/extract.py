@@ -69,9 +69,10 @@ class _Budget:
             return None
         self._chars -= len(segment)
         try:
-            return json_repair.loads(segment, skip_json_loads=True)
+            value = json_repair.loads(segment, skip_json_loads=True)
         except (ValueError, RecursionError):
             return None
+        return value if isinstance(value, dict if segment[0] == "{" else list) else None
 
 
 def _read(text: str, at: int, budget: _Budget) -> tuple[Found | None, int]:
@@ -158,11 +159,12 @@ def _next_entry(segment: str, at: int) -> int:
 
 
 def plausible(segment: str) -> bool:
-    """Tell whether `segment` is JSON with a fault, and not a heap of brackets and quotes."""
+    """Tell whether `segment` is JSON with a fault: no heap of brackets and quotes, no word in braces."""
     pairs = segment.count(":")
     parts = pairs + segment.count(",") + 1
     return (
-        segment.count("{") <= pairs + 1
+        (pairs > 0 or segment[:1] == "[")
+        and segment.count("{") <= pairs + 1
         and segment.count("[") <= parts
         and segment.count('"') + segment.count("'") + segment.count("“") <= 4 * parts + 8
         and abs(segment.count("{") - segment.count("}")) <= 8

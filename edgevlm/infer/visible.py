@@ -7,6 +7,7 @@ no invisible tags, no lone surrogates (they cannot be encoded).
 
 from __future__ import annotations
 
+import json
 import re
 
 MAX_COMPLETION_CHARS = 262_144
@@ -58,7 +59,10 @@ def one_line(text: str) -> str:
 
 def visible_text(text: str) -> str:
     """Return what a completion says: reasoning is never part of it, not even when it has no end."""
-    text = _BLOCKS.sub("", text[:MAX_COMPLETION_CHARS])
+    text = text[:MAX_COMPLETION_CHARS]
+    if _is_json(text):  # marks within its strings are text out of the picture
+        return clean(text).strip()
+    text = _BLOCKS.sub("", text)
     # What is left of an end had its start in the prompt, as some chat templates have it.
     text = text[reasoning_end(text) :]
     return clean(_SPECIAL.sub("", text)).strip()
@@ -72,3 +76,13 @@ def reasoning_end(text: str) -> int:
 def bounded_raw(text: str) -> str:
     """Return what came back as the result's `raw` shows it: bounded, and possible to encode."""
     return _SURROGATES.sub("\ufffd", text[:MAX_RAW_CHARS])
+
+
+def _is_json(text: str) -> bool:
+    if not text.lstrip().startswith(("{", "[")):
+        return False
+    try:
+        json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        return False
+    return True
