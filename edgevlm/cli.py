@@ -42,7 +42,10 @@ class Task(StrEnum):
     ocr = "ocr"
     vqa = "visual-question-answering"
     caption = "caption"
+    detailed_caption = "detailed-caption"
     classification = "classification"
+    multi_label = "multi-label-classification"
+    detection = "object-detection"
     structured = "structured-answering"
 
 
@@ -146,6 +149,52 @@ def try_(
         output_structure=structure,
     )
     raise typer.Exit(trial(wish, base_url=base_url, model=model, save=save, as_json=as_json))
+
+
+@app.command(
+    epilog="Examples: edgevlm ask -c edgevlm.yaml --rule gate/open     "
+    "edgevlm ask -c edgevlm.yaml --model local --task classification --classes truck,van --image dock.jpg"
+)
+def ask(
+    config: Config = Path("/etc/edgevlm/edgevlm.yaml"),
+    rule: Annotated[
+        str | None, typer.Option(help="A rule of the configuration.", metavar="CAMERA/RULE")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A model of the configuration; the only one when absent.")
+    ] = None,
+    task: Annotated[Task | None, typer.Option(help="Kind of question, for --model.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="What to ask.")] = None,
+    classes: Annotated[str | None, typer.Option(help="The classes to choose from: a,b,c.")] = None,
+    answers: Annotated[str | None, typer.Option(help="The only answers allowed: yes,no.")] = None,
+    output_structure: Annotated[
+        str | None, typer.Option(help="Fields of a structured answer, as JSON.")
+    ] = None,
+    image: Annotated[
+        list[Path] | None, typer.Option(help="A picture to ask about; may be given several times.")
+    ] = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Ask one question and print its result JSON: of a rule, or of a model about pictures.
+
+    Exit 0 for ok and unknown, 1 for error. Nothing is delivered to sinks.
+    """
+    from edgevlm.commands.ask import Asking
+    from edgevlm.commands.ask import ask as ask_question
+
+    del as_json  # it prints JSON anyway
+    if (rule is None) == (task is None):
+        _usage("name a rule with --rule CAMERA/RULE, or a kind of question with --task")
+    fields = {
+        "prompt": prompt,
+        "classes": list(_list(classes)) or None,
+        "answers": list(_list(answers)) or None,
+        "output_structure": _object(output_structure) or None,
+    }
+    given = {"type": str(task)} | {key: value for key, value in fields.items() if value is not None}
+    asking = Asking(rule, model, given if task else None, tuple(image or ()))
+    raise typer.Exit(ask_question(config, asking))
 
 
 @app.command(epilog="Example: edgevlm demo --seconds 20")

@@ -49,6 +49,11 @@ class Plan:
         )
 
 
+def default_max_side(task: str) -> int:
+    """Return the longest side of a picture in pixels where the rule names none."""
+    return _MAX_SIDE_BY_TASK.get(task, _DEFAULT_MAX_SIDE)
+
+
 def plans_of(config: Config, camera: str) -> dict[str, Plan]:
     """Return the camera's rules, by name."""
     section = config.cameras[camera]
@@ -65,7 +70,7 @@ def _plan(config: Config, camera: str, section: CameraConfig, name: str, rule: R
         priority=rule.priority,
         max_age_secs=rule.max_age_ms / 1000,
         deadline_secs=rule.deadline_secs,
-        max_side=rule.picture.max_side or _MAX_SIDE_BY_TASK.get(rule.task.type, _DEFAULT_MAX_SIDE),
+        max_side=rule.picture.max_side or default_max_side(rule.task.type),
         labels={**config.labels, **section.labels, **rule.labels},
         enabled=rule.enabled,
     )

@@ -12,6 +12,8 @@ import yaml
 
 from edgevlm.errors import ConfigError
 
+CAMERA = "camera"
+"""The one camera's name."""
 _PICTURES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 _HEAD = "# Written by `edgevlm try`; every option: docs/configuration.md\n"
 
@@ -47,12 +49,7 @@ class Composed:
 
     def save(self, path: Path) -> None:
         """Write it as a configuration to keep: asked every minute, answers in files."""
-        camera = self.mapping["cameras"]["camera"]
-        rule = camera["rules"]["question"] | {"trigger": {"type": "interval", "every_secs": 60}}
-        kept = self.mapping | {
-            "sinks": {"results": {"type": "file", "evidence": ["picture"]}},
-            "cameras": {"camera": camera | {"rules": {"question": rule}}},
-        }
+        kept = self.mapping | {"sinks": {"results": {"type": "file", "evidence": ["picture"]}}}
         Composed(kept, self.password).write(path)
 
 
@@ -62,10 +59,10 @@ _MARK = "secret-goes-here"
 def compose(wish: Wish, model: dict[str, Any]) -> Composed:
     """Return the configuration that asks `model` about the source as soon as it shows a frame."""
     source, password = _source(wish.source)
-    rule = {"trigger": {"type": "interval", "every_secs": 86_400}, "task": _task(wish), "model": "model"}
+    rule = {"trigger": {"type": "interval", "every_secs": 60}, "task": _task(wish), "model": "model"}
     mapping = {
         "models": {"model": model},
-        "cameras": {"camera": {"source": source, "rules": {"question": rule}}},
+        "cameras": {CAMERA: {"source": source, "rules": {"question": rule}}},
     }
     return Composed(mapping, password)
 

@@ -98,10 +98,13 @@ async def _watch(daemon: Daemon, directory: Path, show: Show) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, daemon.stop)
-    if show.seconds is not None:
-        loop.call_later(show.seconds, daemon.stop)
+
+    def ready() -> None:
+        if show.seconds is not None:
+            loop.call_later(show.seconds, daemon.stop)
+
     with live or nullcontext():
-        await daemon.run()
+        await daemon.run(ready)
     answers, asked = daemon.counters.total("answers"), daemon.counters.total("requests")
     summary = f"{answers} answers, {asked} asked; files in {directory / 'results'}"
     (sys.stderr if show.as_json else sys.stdout).write(summary + "\n")

@@ -16,23 +16,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import structlog
-
-from edgevlm.commands.compose import Composed, Wish, compose, model_section
+from edgevlm.commands.compose import CAMERA, Composed, Wish, compose, model_section
 from edgevlm.commands.local_models import USUAL_PORTS, find_local, models_at
+from edgevlm.commands.single import ask_once
 from edgevlm.config.load import load
-from edgevlm.daemon import Daemon
 from edgevlm.errors import ConfigError, EdgevlmError
+from edgevlm.plan import camera_specs, plans_of
 from edgevlm.publish.result import encode
-from edgevlm.publish.sink import Message
-from edgevlm.records import CameraHealth, CameraState
 from edgevlm.runtime import logs
 from edgevlm.runtime.exits import EX_CONFIG, EX_FAILED, EX_OK, EX_USAGE
 from edgevlm.runtime.redact import Redactor
-
-log = structlog.get_logger()
-
-_PATIENCE_SECS = 180.0
 
 
 class TrialFailed(EdgevlmError):
@@ -101,43 +94,14 @@ def _no_server(task: str) -> str:
 
 
 def _answer(composed: Composed) -> dict[str, Any]:
-    """Run the composed configuration until its question is answered; return the result document."""
+    """Load the composed configuration and ask its one question; return the result document."""
     with tempfile.TemporaryDirectory(prefix="edgevlm-try-") as directory:
         path = Path(directory) / "edgevlm.yaml"
         composed.write(path)
         loaded = load(path)
-        logs.configure(redactor=Redactor(loaded.secrets), level="error")
-        return asyncio.run(_run(Daemon(loaded.config, state_directory=Path(directory))))
-
-
-async def _run(daemon: Daemon) -> dict[str, Any]:
-    answered: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-
-    def take(message: Message) -> None:
-        if not answered.done():
-            answered.set_result(message.document)
-
-    def watch(health: CameraHealth) -> None:
-        if health.state in (CameraState.OFFLINE, CameraState.UNAUTHORIZED) and not answered.done():
-            answered.set_exception(TrialFailed(f"the source gives no picture: {health.detail}"))
-
-    daemon.on_message, daemon.on_camera = take, watch
-    running = asyncio.create_task(daemon.run(), name="edgevlm.try")
-    try:
-        async with asyncio.timeout(_PATIENCE_SECS):
-            await _first_of(running, answered)
-    except TimeoutError:
-        raise TrialFailed(f"no answer within {_PATIENCE_SECS:g} s") from None
-    finally:
-        daemon.stop()
-        await running
-    return await answered
-
-
-async def _first_of(running: asyncio.Task[None], answered: asyncio.Future[Any]) -> None:
-    """Wait for the answer, or for a daemon that ends without one."""
-    waiting: set[asyncio.Future[Any]] = {running, answered}
-    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    logs.configure(redactor=Redactor(loaded.secrets), level="error")
+    (plan,) = plans_of(loaded.config, CAMERA).values()
+    return asyncio.run(ask_once(loaded.config, plan, camera_specs(loaded.config)))
 
 
 def _say(line: str) -> None:

@@ -12,6 +12,7 @@ import importlib
 import logging
 import os
 import queue
+import unicodedata
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -161,10 +162,13 @@ def _padded(picture: NDArray[Any]) -> NDArray[Any]:
 def _pieces(found: Any) -> list[Piece]:
     if found.txts is None or found.boxes is None:
         return []
+    found_texts = [
+        unicodedata.normalize("NFKC", text).strip() for text in found.txts
+    ]  # it mixes in wide letters
     return [
-        Piece(text.strip(), float(score), *box.min(axis=0).tolist(), *box.max(axis=0).tolist())
-        for text, score, box in zip(found.txts, found.scores, found.boxes, strict=True)
-        if text.strip()
+        Piece(text, float(score), *box.min(axis=0).tolist(), *box.max(axis=0).tolist())
+        for text, score, box in zip(found_texts, found.scores, found.boxes, strict=True)
+        if text
     ]
 
 

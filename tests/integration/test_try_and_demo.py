@@ -80,7 +80,7 @@ async def test_try_says_why_a_source_gives_nothing(vlm: VlmServer, tmp_path: Pat
     model = ("--base-url", vlm.base_url, "--model", "stub")
     code, running = await _finished("try", "rtsp://127.0.0.1:1/x", "?", *model, tmp_path=tmp_path)
     assert code == 1
-    assert "Connection refused" in running.lines[-1]
+    assert "Connection refused" in running.out.decode()
     code, running = await _finished("try", str(tmp_path / "none.png"), "?", *model, tmp_path=tmp_path)
     assert code == 78
     assert "no such file" in running.lines[-1]
@@ -104,7 +104,7 @@ def _check_files(directory: Path, answers: int) -> None:
 
 
 async def test_the_demo_answers_and_ends_by_itself(tmp_path: Path) -> None:
-    async with edgevlm("demo", "--seconds", "9", state=tmp_path / "state", cwd=tmp_path) as running:
+    async with edgevlm("demo", "--seconds", "12", state=tmp_path / "state", cwd=tmp_path) as running:
         assert await running.process.wait() == 0, running.lines
     *answers, summary = running.out.decode().splitlines()
     assert any(line.startswith("press/gauge ") and "bar" in line for line in answers)
@@ -120,9 +120,69 @@ async def test_the_demo_asks_the_users_server(vlm: VlmServer, tmp_path: Path) ->
         return say('{"pressure_bar": 9.5, "over_limit": false}' if gauge else '{"class_name": "person"}')
 
     vlm.otherwise = reply
-    arguments = ("demo", "--seconds", "8", "--base-url", vlm.base_url, "--model", "stub")
+    arguments = ("demo", "--seconds", "10", "--base-url", vlm.base_url, "--model", "stub")
     async with edgevlm(*arguments, state=tmp_path / "state", cwd=tmp_path) as running:
         assert await running.process.wait() == 0, running.lines
     lines = running.out.decode().splitlines()
     assert any(line.startswith('press/gauge {"pressure_bar": 9.5') for line in lines)
     assert any(line.startswith("dock/passing person") for line in lines)
+
+
+def _models(vlm: VlmServer, path: Path, picture: Path) -> Path:
+    path.write_text(
+        f"""
+models: {{stub: {{type: openai-compatible, base_url: "{vlm.base_url}", model: stub}}}}
+cameras:
+  yard:
+    source: {{type: image, path: "{picture}"}}
+    rules:
+      gate:
+        trigger: {{type: interval, every_secs: 60}}
+        task: {{type: visual-question-answering, prompt: "Is it open?", answers: [yes, no]}}
+"""
+    )
+    return path
+
+
+async def test_ask_puts_a_rules_question_and_prints_the_result(vlm: VlmServer, tmp_path: Path) -> None:
+    vlm.otherwise = say('{"answer": "unknown"}')
+    config = _models(vlm, tmp_path / "edgevlm.yaml", _picture(tmp_path / "a.png"))
+    code, running = await _finished("ask", "-c", str(config), "--rule", "yard/gate", tmp_path=tmp_path)
+    document = json.loads(running.out)
+    jsonschema.validate(document, result_schema())
+    assert (code, document["outcome"], document["camera"], document["rule"]) == (0, "unknown", "yard", "gate")
+    assert not (tmp_path / "state").exists()
+
+
+async def test_ask_takes_a_task_and_several_pictures(vlm: VlmServer, tmp_path: Path) -> None:
+    vlm.otherwise = say('{"class_name": "van", "confidence": 0.8}')
+    one, two = _picture(tmp_path / "a.png"), _picture(tmp_path / "b.jpg", "B")
+    config = _models(vlm, tmp_path / "edgevlm.yaml", one)
+    task = ("--task", "classification", "--classes", "truck,van", "--image", str(one), "--image", str(two))
+    code, running = await _finished("ask", "-c", str(config), *task, tmp_path=tmp_path)
+    document = json.loads(running.out)
+    assert (code, document["value"], len(document["frames"])) == (0, "van", 2)
+    assert len(vlm.asked[0].pictures) == 2
+
+
+async def test_ask_says_what_is_missing(vlm: VlmServer, tmp_path: Path) -> None:
+    config = _models(vlm, tmp_path / "edgevlm.yaml", _picture(tmp_path / "a.png"))
+    for arguments, words in (
+        (("--rule", "yard/none"), "yard/gate"),
+        (("--task", "classification", "--image", str(tmp_path / "a.png")), "classes"),
+        (("--task", "caption"), "--image"),
+        ((), "--rule"),
+    ):
+        code, running = await _finished("ask", "-c", str(config), *arguments, tmp_path=tmp_path)
+        assert code == 2, running.lines
+        assert words in "\n".join(running.lines)
+
+
+async def test_ask_tells_a_dead_camera_as_an_error_of_capture(vlm: VlmServer, tmp_path: Path) -> None:
+    config = _models(vlm, tmp_path / "edgevlm.yaml", _picture(tmp_path / "a.png"))
+    text = config.read_text()
+    start, end = text.index("{type: image"), text.index("    rules:")
+    config.write_text(text[:start] + '{type: rtsp, url: "rtsp://127.0.0.1:1/x"}\n' + text[end:])
+    code, running = await _finished("ask", "-c", str(config), "--rule", "yard/gate", tmp_path=tmp_path)
+    document = json.loads(running.out)
+    assert (code, document["error"]["stage"], document["error"]["code"]) == (1, "capture", "unreachable")

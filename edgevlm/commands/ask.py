@@ -1,0 +1,119 @@
+"""`edgevlm ask`: one question of a configuration, or of one of its models about pictures."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from edgevlm.capture.spec import CameraSpec, ImageSpec
+from edgevlm.commands.single import ask_once
+from edgevlm.config.load import load
+from edgevlm.config.model import Config
+from edgevlm.errors import ConfigError
+from edgevlm.infer.task import TaskConfig
+from edgevlm.plan import Plan, camera_specs, default_max_side, plans_of
+from edgevlm.publish.result import encode
+from edgevlm.runtime import logs
+from edgevlm.runtime.exits import EX_CONFIG, EX_FAILED, EX_OK, EX_USAGE
+from edgevlm.runtime.redact import Redactor
+
+_TASK: TypeAdapter[Any] = TypeAdapter(TaskConfig)
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """What the user typed: a rule, or a model with a task."""
+
+    rule: str | None = None
+    model: str | None = None
+    task: dict[str, Any] | None = None
+    images: tuple[Path, ...] = ()
+
+
+class Misuse(ConfigError):
+    """The command line names something that is not there."""
+
+
+def ask(path: Path, asking: Asking) -> int:
+    """Ask, print the result JSON, and return the exit code."""
+    try:
+        loaded = load(path)
+        logs.configure(redactor=Redactor(loaded.secrets), level="error")
+        plan = _plan(loaded.config, asking)
+        document = asyncio.run(ask_once(loaded.config, plan, _cameras(loaded.config, plan, asking)))
+    except Misuse as error:
+        sys.stderr.write(f"{error}\n")
+        return EX_USAGE
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        return EX_CONFIG
+    sys.stdout.buffer.write(encode(document) + b"\n")
+    sys.stdout.buffer.flush()
+    return EX_FAILED if document["outcome"] == "error" else EX_OK
+
+
+def _plan(config: Config, asking: Asking) -> Plan:
+    if asking.rule is not None:
+        return _rule(config, asking.rule)
+    model = asking.model or _only(tuple(config.models))
+    if model not in config.models:
+        raise Misuse(f"no model is called {model!r}: there are {', '.join(config.models) or 'none'}")
+    try:
+        task = _TASK.validate_python(asking.task)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        raise Misuse(f"--task {(asking.task or {}).get('type')}: {_words(first)}") from None
+    return Plan(
+        camera="ask",
+        rule=task.type,
+        question=task.question(),
+        model=model,
+        sinks=(),
+        priority="normal",
+        max_age_secs=60.0,
+        deadline_secs=300.0,
+        max_side=default_max_side(task.type),
+    )
+
+
+def _words(detail: Any) -> str:
+    """Return what pydantic found, with the option it speaks of."""
+    option = next((str(step) for step in reversed(detail["loc"]) if isinstance(step, str)), "")
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    return f"--{option.replace('_', '-')}: {message}" if option and "-" not in option else message
+
+
+def _rule(config: Config, name: str) -> Plan:
+    camera, _, rule = name.partition("/")
+    plan = plans_of(config, camera).get(rule) if camera in config.cameras else None
+    if plan is None:
+        rules = [f"{key}/{inner}" for key, section in config.cameras.items() for inner in section.rules]
+        raise Misuse(f"no rule is called {name!r}: there are {', '.join(rules) or 'none'}")
+    return replace(plan, max_age_secs=max(plan.max_age_secs, 60.0))
+
+
+def _only(names: tuple[str, ...]) -> str:
+    if len(names) != 1:
+        raise Misuse(f"name a model with --model: there are {', '.join(names) or 'none'}")
+    return names[0]
+
+
+def _cameras(config: Config, plan: Plan, asking: Asking) -> list[CameraSpec]:
+    """Return what is looked at: the pictures that were named, each as a camera, or the rule's own camera."""
+    if not asking.images:
+        if asking.rule is None:
+            raise Misuse("name a picture with --image, or a rule with --rule")
+        return [spec for spec in camera_specs(config) if spec.name == plan.camera]
+    for image in asking.images:
+        if not image.is_file():
+            raise Misuse(f"{image}: no such file")
+    masks = next((spec.privacy_masks for spec in camera_specs(config) if spec.name == plan.camera), ())
+    return [
+        CameraSpec(f"image-{number}", ImageSpec(str(image.absolute()), every_secs=3600), privacy_masks=masks)
+        for number, image in enumerate(asking.images, 1)
+    ]

@@ -1,0 +1,91 @@
+"""One question, outside the daemon: the same capture hosts and the same pool, no sinks, no state, no lock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from edgevlm.capture.hosts import Camera, Hosts
+from edgevlm.capture.spec import CameraSpec
+from edgevlm.config.model import Config
+from edgevlm.infer.models import build_backend
+from edgevlm.infer.pool import Pool
+from edgevlm.plan import Plan
+from edgevlm.publish.result import ResultContext, build_message, new_boot_id
+from edgevlm.records import Answer, CameraHealth, CameraState, Picture, Request, Trigger
+from edgevlm.runtime.clock import SystemClock
+from edgevlm.runtime.counters import Counters
+from edgevlm.runtime.timesync import clock_state
+
+FIRST_FRAME_SECS = 45.0
+"""Longest wait for a camera's first frame: opening, and one long GOP."""
+_HOPELESS = (CameraState.OFFLINE, CameraState.UNAUTHORIZED)
+
+
+async def ask_once(config: Config, plan: Plan, cameras: Sequence[CameraSpec]) -> dict[str, Any]:
+    """Ask `plan`'s question about one frame of each camera, in their order; return the result document.
+
+    A camera that shows nothing gives a document with `outcome: error` and `stage: capture`.
+
+    Raises:
+        ConfigError: the model cannot work as it is configured.
+
+    """
+    clock, counters = SystemClock(), Counters()
+    hosts = Hosts(cameras, cameras_per_host=len(cameras), clock=clock, counters=counters)
+    answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+    async def take_pictures(request: Request) -> tuple[Picture, ...]:
+        return tuple([await camera.picture(max_side=request.max_side) for camera in hosts.cameras.values()])
+
+    async def deliver(answer: Answer) -> None:
+        answered.set_result(answer)
+
+    pool = Pool(
+        {plan.model: build_backend(plan.model, config.models[plan.model])},
+        take_pictures=take_pictures,
+        deliver=deliver,
+        clock=clock,
+        counters=counters,
+    )
+    await pool.open()
+    tasks = [
+        asyncio.create_task(process.run(), name=f"edgevlm.{process.name}") for process in hosts.processes
+    ]
+    try:
+        await asyncio.gather(*(_first_frame(camera) for camera in hosts.cameras.values()))
+        tasks.append(asyncio.create_task(pool.run(), name="edgevlm.pool"))
+        trigger = Trigger(plan.camera, plan.rule, "command", "command", clock.monotonic_ns())
+        pool.ask_nowait(plan.request(trigger))
+        answer = await answered
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await pool.close()
+    boot_id = new_boot_id(clock.utc_ns())
+    context = ResultContext(node=config.node, boot_id=boot_id, labels=plan.labels, clock=clock_state())
+    return build_message(answer, context=context, seq=1).document
+
+
+async def _first_frame(camera: Camera) -> None:
+    """Wait until `camera` shows a frame, or says that it cannot."""
+    hopeless = asyncio.Event()
+
+    def watch(_: CameraHealth, health: CameraHealth) -> None:
+        if health.state in _HOPELESS:
+            hopeless.set()
+
+    async def look() -> None:
+        async for _ in camera.looks():
+            return
+
+    camera.on_health = watch
+    waiting = [asyncio.ensure_future(look()), asyncio.ensure_future(hopeless.wait())]
+    with suppress(TimeoutError):
+        async with asyncio.timeout(FIRST_FRAME_SECS):
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for future in waiting:
+        future.cancel()
