@@ -1,0 +1,71 @@
+"""Whether a look is worth anything at all: black, covered, overexposed and frozen pictures are known.
+
+Covered means that a picture which had contrast has lost nearly all of it. Frozen means that a picture
+which was alive (no two looks of a sensor are alike) has become the same in every byte; a source that
+never was alive, such as a still picture, is not frozen.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from statistics import median
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from edgevlm.choose.canvas import Plane
+from edgevlm.choose.light import shrink
+from edgevlm.records import Look
+
+Condition = Literal["ok", "black", "covered", "overexposed", "frozen"]
+
+_FROZEN_SECS = 20.0
+_BLACK_LEVEL = 24
+_WHITE_LEVEL = 248
+_WHITE_SHARE = 0.7
+_COVERED_SHARE = 0.2
+_COVERED_CONTRAST = 6.0
+_REMEMBERED = 31
+
+
+class Inspector:
+    """Remembers what is usual for one camera: contrast, sharpness, being alive."""
+
+    def __init__(self) -> None:
+        self._contrasts: deque[float] = deque(maxlen=_REMEMBERED)
+        self._sharpness: deque[float] = deque(maxlen=_REMEMBERED)
+        self._bytes = b""
+        self._same_since: float | None = None
+        self._alive = False
+
+    def condition(self, look: Look, plane: Plane, at_secs: float) -> Condition:
+        """Judge one look."""
+        if self._frozen(look.luma, at_secs):
+            return "frozen"
+        small = shrink(plane, 4)
+        if float(np.percentile(small, 98)) < _BLACK_LEVEL:
+            return "black"
+        if float(np.mean(small > _WHITE_LEVEL)) > _WHITE_SHARE:
+            return "overexposed"
+        contrast = float(small.std())
+        usual = median(self._contrasts) if self._contrasts else contrast
+        if contrast < _COVERED_CONTRAST and contrast < _COVERED_SHARE * usual:
+            return "covered"
+        self._contrasts.append(contrast)
+        return "ok"
+
+    def _frozen(self, luma: bytes, at_secs: float) -> bool:
+        if luma != self._bytes:
+            self._alive = self._alive or bool(self._bytes)
+            self._bytes, self._same_since = luma, at_secs
+            return False
+        return self._alive and self._same_since is not None and at_secs - self._same_since >= _FROZEN_SECS
+
+    def sharpness(self, plane: Plane) -> float:
+        """Return how sharp the look is, 1 being usual for this camera."""
+        _, deviation = cv2.meanStdDev(cv2.Laplacian(plane, cv2.CV_32F))
+        value = float(deviation[0, 0]) ** 2
+        usual = median(self._sharpness) if self._sharpness else value
+        self._sharpness.append(value)
+        return value / max(usual, 1e-3)

@@ -1,0 +1,192 @@
+"""One camera's looks against what is known of its view: what is in front, and how the view itself fares.
+
+Shared by all `change` rules of the camera. Each look is explained by the cheapest cause that will do:
+another light, a shaken camera, a thing in front, and only then another view. A big change that no light
+and no shake explains is an `upheaval`; when it has come to rest it is the `new_view`, and the background
+begins again. No clock, no I/O; the state is a few pictures of at most 60,000 pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+
+from edgevlm.choose.background import Background, Difference
+from edgevlm.choose.canvas import Mask, Plane, plane_of
+from edgevlm.choose.condition import Condition, Inspector
+from edgevlm.choose.light import fit_light, only_light, shrink, structure_kept
+from edgevlm.choose.shift import shake_between, steady
+from edgevlm.records import Instant, Look
+
+Kind = Literal["first", "same", "light", "shake", "upheaval", "new_view"]
+
+NS = 1e9
+_ANEW_SECS = 60.0
+"""After a silence this long (a suspended machine, a camera that was away) the view is taken as it is."""
+_WARM_UP_SECS = 2.5
+"""A camera that was just opened settles its exposure and white balance."""
+_SHAKE_FROM = 0.02
+_LIGHT_FROM = 0.15
+_UPHEAVAL_FROM = 0.45
+_KEPT = 0.5
+_LIGHT_VOTES = 2.5
+_LIGHT_LEAST = 0.05
+_AT_REST = 0.12
+_NUDGED_SECS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What one look shows; arrays are at working size and not to be changed."""
+
+    instant: Instant
+    at_secs: float
+    """Monotonic."""
+    gap_secs: float
+    """Since the look before."""
+    kind: Kind
+    condition: Condition
+    plane: Plane
+    foreground: Mask
+    moved: Mask
+    noise: float
+    sharpness: float
+
+
+class Scene:
+    """Owned by one camera; `observe` is its only call."""
+
+    def __init__(self, floor: float = 7.0, sigmas: float = 4.0) -> None:
+        self._floor, self._sigmas = floor, sigmas
+        self._inspector = Inspector()
+        self._background: Background | None = None
+        self._at_secs = self._began_secs = 0.0
+        self._shaken_since: float | None = None
+
+    def observe(self, look: Look) -> View | None:
+        """Return what the look shows, or None when it is no newer than the one before."""
+        at_secs = look.instant.captured_mono_ns / NS
+        gap = at_secs - self._at_secs
+        if self._background is not None and gap <= 0:
+            return None
+        self._at_secs = at_secs
+        plane = plane_of(look)
+        condition = self._inspector.condition(look, plane, at_secs)
+        background = self._background
+        if background is None or background.mean.shape != plane.shape:
+            return self._begin(look, plane, condition)
+        if condition != "ok":
+            return self._view(look, gap, "same", condition, plane, _nothing(plane), background.typical_noise)
+        if gap > _ANEW_SECS or at_secs - self._began_secs < _WARM_UP_SECS:
+            background.restart(plane)
+            return self._view(look, gap, "same", condition, plane, _nothing(plane), background.typical_noise)
+        return self._compare(look, plane, background, gap)
+
+    def _begin(self, look: Look, plane: Plane, condition: Condition) -> View:
+        again = self._background is not None
+        self._background = Background(plane) if condition == "ok" else None
+        self._began_secs = self._at_secs
+        kind: Kind = "new_view" if again else "first"
+        return self._view(look, 0.0, kind, condition, plane, _nothing(plane), 2.0)
+
+    def _compare(self, look: Look, plane: Plane, background: Background, gap: float) -> View:
+        background.carry(fit_light(shrink(background.mean), shrink(plane)))
+        seen = background.difference(plane, self._floor, self._sigmas)
+        share = float(seen.foreground.mean())
+        kind: Kind = "same"
+        if share > _SHAKE_FROM:
+            plane, seen, kind = self._unshake(plane, seen, background)
+            share = float(seen.foreground.mean())
+        if share > _LIGHT_FROM:
+            kind, seen = self._explain(plane, seen, background, share)
+        self._settle(kind, plane, seen, background, gap)
+        foreground = seen.foreground
+        if kind in ("same", "shake") and share > 0:
+            same, _ = only_light(background.mean, plane, background.typical_noise)
+            foreground = cv2.medianBlur(cv2.bitwise_and(foreground, 1 - same), 3)
+        moved = cv2.bitwise_and(seen.moved, foreground)
+        shown = Difference(foreground, moved, seen.amount, seen.noise)
+        return self._view(look, gap, kind, "ok", plane, shown, seen.noise)
+
+    def _unshake(
+        self, plane: Plane, seen: Difference, background: Background
+    ) -> tuple[Plane, Difference, Kind]:
+        displacement = shake_between(background.mean, plane)
+        if displacement is None:
+            return plane, seen, "same"
+        moved_back = steady(plane, displacement)
+        better = background.difference(moved_back, self._floor, self._sigmas)
+        if better.foreground.sum() > 0.5 * seen.foreground.sum():
+            return plane, seen, "same"
+        return moved_back, better, "shake"
+
+    def _explain(
+        self, plane: Plane, seen: Difference, background: Background, share: float
+    ) -> tuple[Kind, Difference]:
+        same, other = only_light(background.mean, plane, background.typical_noise)
+        things = cv2.bitwise_and(seen.foreground, other)
+        votes_light, votes_thing = float(cv2.bitwise_and(seen.foreground, same).mean()), float(things.mean())
+        if votes_light > _LIGHT_VOTES * votes_thing and votes_light > _LIGHT_LEAST * share:
+            things = cv2.morphologyEx(things, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+            moved = cv2.bitwise_and(seen.moved, things)
+            return "light", Difference(things, moved, seen.amount, seen.noise)
+        if share < _UPHEAVAL_FROM or structure_kept(background.mean, plane) > _KEPT:
+            return "same", seen
+        at_rest = float(seen.moved.mean()) < _AT_REST
+        return ("new_view" if at_rest else "upheaval"), seen
+
+    def _settle(
+        self, kind: Kind, plane: Plane, seen: Difference, background: Background, gap: float
+    ) -> None:
+        """Let the background learn what this kind of look teaches."""
+        if kind == "same":
+            background.learn(plane, seen, gap)
+        elif kind == "light":
+            background.restart(plane, keep=cv2.dilate(seen.foreground, np.ones((5, 5), np.uint8)))
+        elif kind == "new_view":
+            background.restart(plane)
+        elif kind in ("upheaval", "shake"):
+            background.skip(plane)
+        self._notice_nudge(kind, plane, background)
+
+    def _notice_nudge(self, kind: Kind, plane: Plane, background: Background) -> None:
+        """A shake that stays for half a minute is where the camera now looks."""
+        if kind != "shake":
+            self._shaken_since = None
+        elif self._shaken_since is None:
+            self._shaken_since = self._at_secs
+        elif self._at_secs - self._shaken_since > _NUDGED_SECS:
+            background.restart(plane)
+            self._shaken_since = None
+
+    def _view(
+        self,
+        look: Look,
+        gap: float,
+        kind: Kind,
+        condition: Condition,
+        plane: Plane,
+        seen: Difference,
+        noise: float,
+    ) -> View:
+        sharpness = self._inspector.sharpness(plane) if condition == "ok" else 0.0
+        return View(
+            look.instant,
+            self._at_secs,
+            gap,
+            kind,
+            condition,
+            plane,
+            seen.foreground,
+            seen.moved,
+            noise,
+            sharpness,
+        )
+
+
+def _nothing(plane: Plane) -> Difference:
+    empty = np.zeros(plane.shape, dtype=np.uint8)
+    return Difference(empty, empty, plane, 0.0)
