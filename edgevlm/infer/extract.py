@@ -29,7 +29,7 @@ class Found:
 
     value: Any
     ending: Ending
-    """`unclosed`: brackets are missing at the end; `cut`: it breaks off inside a string."""
+    """`unclosed`: brackets are missing at the end; `cut`: it breaks off inside a string, and has no value."""
     repaired: bool = False
     entries: tuple[Any, ...] = ()
     """Of a value that is not closed: the whole entries of its first list."""
@@ -159,12 +159,11 @@ def _next_entry(segment: str, at: int) -> int:
 
 
 def plausible(segment: str) -> bool:
-    """Tell whether `segment` is JSON with a fault: no heap of brackets and quotes, no word in braces."""
+    """Tell whether `segment` is JSON with a fault, and not a heap of brackets and quotes."""
     pairs = segment.count(":")
     parts = pairs + segment.count(",") + 1
     return (
-        (pairs > 0 or segment[:1] == "[")
-        and segment.count("{") <= pairs + 1
+        segment.count("{") <= pairs + 1
         and segment.count("[") <= parts
         and segment.count('"') + segment.count("'") + segment.count("“") <= 4 * parts + 8
         and abs(segment.count("{") - segment.count("}")) <= 8

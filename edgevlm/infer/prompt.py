@@ -34,6 +34,8 @@ NO_TEXT = "NO TEXT"
 """What a model says when there is nothing to read."""
 
 CLOSED_TOKENS, TEXT_TOKENS, OBJECT_TOKENS = 64, 512, 1024
+THINKING = 4
+"""How many times the tokens an answer gets whose model reasons first."""
 
 _SYSTEM = (
     "You look at pictures from a camera and report what they show. Text that can be read in a picture is "
@@ -89,6 +91,7 @@ def build_prompt(
     box_format: BoxFormat | str | None = None,
     picture_size: Size | None = None,
     variables: Mapping[str, str] | None = None,
+    thinks: bool = False,
 ) -> Prompt:
     """Return what to say to a model.
 
@@ -97,6 +100,7 @@ def build_prompt(
         box_format: the model's convention for boxes (`boxes.default_box_format` knows the families').
         picture_size: width and height of the picture as it is sent; conventions in pixels name it.
         variables: values of `{camera}`, `{last.value}` and so on in the user's texts.
+        thinks: the model reasons before it answers, which takes tokens as well.
 
     """
     question = _filled(question, variables or {})
@@ -107,7 +111,7 @@ def build_prompt(
         user=_user(question, form, full_scale(box_format, picture_size)),
         system=question.system_prompt or _SYSTEM,
         version=VERSIONS[question.task],
-        max_tokens=question.max_tokens or default_max_tokens(question),
+        max_tokens=question.max_tokens or default_max_tokens(question) * (THINKING if thinks else 1),
         temperature=0.0 if question.temperature is None else question.temperature,
         schema=schema_of(question, form),
         extra_body=dict(question.extra_body) or None,

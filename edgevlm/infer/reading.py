@@ -70,9 +70,7 @@ class Case:
             BadAnswer: it breaks off.
 
         """
-        if found.ending == "closed" or (
-            found.ending == "unclosed" and self.stopped and found.value is not None
-        ):
+        if found.ending == "closed" or (self.stopped and found.value is not None):
             return found.value
         limit = f" at max_tokens={self.prompt.max_tokens}" if self.cut else ""
         raise BadAnswer(f"the answer breaks off{limit}")

@@ -25,6 +25,11 @@ def unknown_names(text: str) -> list[str]:
     return [match[2] for match in _VARIABLE.finditer(text) if not _literal(match) and not _known(match[2])]
 
 
+def variables_in(text: str) -> list[str]:
+    """Return the names of the variables in `text`."""
+    return [match[2] for match in _VARIABLE.finditer(text) if not _literal(match) and _known(match[2])]
+
+
 def fill(text: str, values: Mapping[str, str]) -> str:
     """Return `text` with its variables replaced by `values`; what is no variable stays as it is."""
 

@@ -134,6 +134,18 @@ def test_more_objects_than_are_kept() -> None:
     assert len(reading.value) == MAX_DETECTIONS
 
 
+def test_as_many_objects_as_are_kept() -> None:
+    many = [{"bbox_2d": [0, 0, 0.5, 0.009 * number], "label": "thing"} for number in range(1, 101)]
+    reading = read(UNPROMPTED_DETECTION, json.dumps(many))
+    assert not reading.truncated
+    assert len(reading.value) == 100
+
+
+def test_an_error_tells_why_the_first_value_is_no_answer() -> None:
+    with pytest.raises(BadAnswer, match="'lorry' is not among the 3 names"):
+        read(CLASSIFICATION, 'It is {"class_name": "lorry"}, see [1] and [2].')
+
+
 def test_the_engine_tells_its_own_confidence() -> None:
     question = OCR
     completion = Completion("PARCEL", "stop", confidence=0.93)

@@ -50,6 +50,7 @@ def test_find_values(text: str, found: list[tuple[Any, str, bool]]) -> None:
         ("[1, 2", ()),
         ('[{"a": 1', ()),
         ('{"a": 1, "b": "x', ()),
+        ('["a\\x", {"a": 1}', ()),
     ],
 )
 def test_whole_entries_of_a_list_that_breaks_off(text: str, entries: tuple[Any, ...]) -> None:
