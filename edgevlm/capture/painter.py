@@ -21,6 +21,7 @@ _BT709_FROM_HEIGHT = 720
 _UNMARKED = 2  # AVCOL_SPC_UNSPECIFIED
 _LUMA_AND_HALF_CHROMA = ("yuv420p", "yuvj420p")
 """Forms that can be masked as they are."""
+_RAW = ("yuyv422", "uyvy422")
 
 
 class Painter:
@@ -84,13 +85,16 @@ def _for_jpeg(scaler: VideoReformatter, frame: VideoFrame, width: int, height: i
 
 
 def _colorspace(frame: VideoFrame) -> int | None:
-    """Return the frame's matrix; unmarked streams are BT.709 from 720 lines on, as players assume."""
+    """Return the frame's matrix; unmarked streams are BT.709 from 720 lines on, as players assume.
+
+    Motion JPEG is marked by its decoder, and what USB cameras send raw is BT.601 (UVC 1.5, 3.9.2.6).
+    """
     if frame.format.is_rgb:
         return None
     if frame.colorspace == Colorspace.ITU709:
         return int(Colorspace.ITU709)
-    full_range = frame.format.name.startswith("yuvj") or frame.color_range == ColorRange.JPEG
-    high = frame.colorspace == _UNMARKED and not full_range and frame.height >= _BT709_FROM_HEIGHT
+    coded_and_unmarked = frame.colorspace == _UNMARKED and frame.format.name not in _RAW
+    high = coded_and_unmarked and frame.height >= _BT709_FROM_HEIGHT
     return int(Colorspace.ITU709 if high else Colorspace.ITU601)
 
 

@@ -59,6 +59,8 @@ class Timeline:
     _highest_ns: int = 0
     _last_was_exact: bool = False
     _last_arrival_ns: int = 0
+    _last_pts_ns: int | None = None
+    _repeats: int = 0
     _lag: _Lag = field(default_factory=_Lag)
 
     def place(self, pts_ns: int | None, dts_ns: int | None, arrival_mono_ns: int) -> Times:
@@ -76,11 +78,17 @@ class Timeline:
         self._mend(stated, arrival_mono_ns, exact=dts_ns is not None)
         dts = stated + self._shift_ns
         delay = 0 if pts_ns is None else pts_ns - stated
-        pts = dts + (delay if 0 <= delay <= JUMP_NS else 0)
+        pts = self._unlike_the_last(dts + (delay if 0 <= delay <= JUMP_NS else 0))
         self._highest_ns = dts if self._last_ns is None else max(self._highest_ns, dts)
         self._last_ns, self._last_arrival_ns = dts, arrival_mono_ns
         self._last_was_exact = dts_ns is not None
         return Times(pts, dts, pts + self._lag.smallest_ns(arrival_mono_ns - pts, arrival_mono_ns))
+
+    def _unlike_the_last(self, pts_ns: int) -> int:
+        """Move a repeated PTS on by a nanosecond, so that it names one frame only (MPEG-PS has such)."""
+        self._repeats = self._repeats + 1 if pts_ns == self._last_pts_ns else 0
+        self._last_pts_ns = pts_ns
+        return pts_ns + self._repeats
 
     def _guess(self, arrival_ns: int) -> int:
         """Return the internal time of a packet without any: as long after the last one as it arrived."""
