@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from edgevlm.infer.capabilities import Abilities
 from edgevlm.records import Picture, Usage
 
 
@@ -55,6 +56,10 @@ class Backend(Protocol):
     type: str
     model: str
     max_concurrent_requests: int
+    abilities: Abilities
+    """What is known of the model; its `box_format` is the one to ask for."""
+    thinks: bool
+    """Answers need more tokens, because reasoning takes some."""
 
     async def open(self) -> None:
         """Acquire sessions or load weights; called once before the first `ask`."""

@@ -6,6 +6,8 @@ Pure: documents go in, a `Completion` comes out. Reasoning is never text; an err
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 from typing import Any
 
 from edgevlm.errors import BadAnswer, ContentFiltered, EmptyAnswer, InferError, ModelUnreachable, TooLarge
@@ -22,9 +24,14 @@ _RAW_CHARS = 2_000
 class Transcript:
     """One completion as it grows."""
 
-    def __init__(self, redactor: Redactor, meanings: tuple[Meaning, ...] = ()) -> None:
+    def __init__(
+        self, redactor: Redactor, meanings: tuple[Meaning, ...] = (), *, cost_usd: bool = False
+    ) -> None:
+        """Begin; `cost_usd` says that the usage tells the cost in US dollars."""
         self._redactor = redactor
         self._meanings = meanings
+        self._cost_usd = cost_usd
+        self._logprobs: list[tuple[str, float]] = []
         self._text: list[str] = []
         self._refusal: list[str] = []
         self._size = 0
@@ -91,12 +98,16 @@ class Transcript:
             raise ContentFiltered("the model refused to answer", raw=self._raw(refusal))
         if self.finish_reason == "error":
             raise ModelUnreachable("the server gave up in the middle of the answer", raw=text or None)
+        usage = read_usage(self._usage, latency_ms)
+        if self._cost_usd:
+            usage = replace(usage, cost_usd=_amount(self._usage.get("cost")))
         return Completion(
             text=text,
             finish_reason=self.finish_reason,
-            usage=read_usage(self._usage, latency_ms),
+            usage=usage,
             model=self._model,
             provider=self._provider,
+            logprobs=tuple(self._logprobs),
         )
 
     def _choice(self, choice: dict[str, Any]) -> None:
@@ -106,6 +117,7 @@ class Transcript:
         if isinstance(message, dict):
             self._say(_text(message.get("content")))
             self._refusal.append(_text(message.get("refusal")))
+        self._logprobs += read_logprobs(choice.get("logprobs"))
         self.finish_reason = _name(choice.get("finish_reason")) or self.finish_reason
         self._choices += 1
 
@@ -137,6 +149,24 @@ def read_usage(usage: dict[str, Any], latency_ms: float) -> Usage:
         reasoning_tokens=_count(completion, "reasoning_tokens"),
         latency_ms=latency_ms,
     )
+
+
+def read_logprobs(logprobs: Any) -> list[tuple[str, float]]:
+    """Return each token with the natural log of its probability; nothing where one of them is unusable."""
+    tokens = logprobs.get("content") if isinstance(logprobs, dict) else None
+    pairs = [
+        (token.get("token"), _amount(token.get("logprob"), least=None))
+        for token in (tokens if isinstance(tokens, list) else ())
+        if isinstance(token, dict)
+    ]
+    usable = [(text, value) for text, value in pairs if isinstance(text, str) and value is not None]
+    return usable if len(usable) == len(pairs) else []
+
+
+def _amount(value: Any, least: float | None = 0.0) -> float | None:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        return None
+    return float(value) if least is None or value >= least else None
 
 
 def _document(text: str | bytes) -> Any:

@@ -10,7 +10,7 @@ import base64
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from edgevlm.infer.backend import Prompt
@@ -30,6 +30,10 @@ _UNKNOWN = re.compile(
     r"|(?:not|n't) (?:supported|support|permitted|allowed|accepted)"
     r"|extra (?:inputs|fields)|deprecated|instead"
 )
+_THINKING = re.compile(
+    r"enable_thinking|chat_template_kwargs|\breasoning(?:[._]effort)?\b|\bthinking\b|\bthink\b"
+)
+_MUST_THINK = re.compile(r"mandatory|cannot be (?:disabled|turned off)|invalid (?:option|value)|must be")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,10 @@ class Takes:
     stream_options: bool = True
     system: bool = True
     """A message with the role `system`; else its text goes in front of the question."""
+    thinking: bool = True
+    """The fields that turn thinking on or off."""
+    logprobs: bool = True
+    """Token probabilities, where they are wanted."""
 
     def without(self, refusal: Refusal) -> Takes:
         """Return what is left when all that `refusal` names is given up; itself if it names nothing."""
@@ -51,7 +59,7 @@ class Takes:
             return self
         unknown = _UNKNOWN.search(refusal.words) is not None
         return Takes(
-            format=_below(self.format) if _FORMAT_WORDS.search(refusal.words) else self.format,
+            format=below(self.format) if _FORMAT_WORDS.search(refusal.words) else self.format,
             # "max_tokens is too large" is about the value, not about the field
             token_field="max_completion_tokens"
             if unknown and refusal.mentions("max_tokens")
@@ -61,6 +69,11 @@ class Takes:
             stream_options=self.stream_options and not refusal.mentions("stream_options"),
             system=self.system
             and re.search(r"system (?:role|message)|role.{1,3}system", refusal.words) is None,
+            thinking=self.thinking
+            and not (
+                _THINKING.search(refusal.words) and (unknown or _MUST_THINK.search(refusal.words) is not None)
+            ),
+            logprobs=self.logprobs and not (refusal.mentions("logprobs") or refusal.mentions("top_logprobs")),
         )
 
     def less(self, other: Takes) -> Takes:
@@ -72,15 +85,14 @@ class Takes:
             stream=self.stream and other.stream,
             stream_options=self.stream_options and other.stream_options,
             system=self.system and other.system,
+            thinking=self.thinking and other.thinking,
+            logprobs=self.logprobs and other.logprobs,
         )
 
     def given_up(self, before: Takes) -> str:
         """Say in a few words what is no longer sent since `before`."""
-        names = [
-            name
-            for name in ("temperature", "stream", "stream_options", "system")
-            if _lost(name, before, self)
-        ]
+        flags = (item.name for item in fields(self) if item.type == "bool")
+        names = [name for name in flags if getattr(before, name) and not getattr(self, name)]
         names += ["max_tokens"] if self.token_field != before.token_field else []
         names += [f"response_format {before.format}"] if self.format != before.format else []
         return ", ".join(names)
@@ -95,6 +107,16 @@ class Dialect:
     text_first: bool = True
     fields: dict[str, Any] = field(default_factory=dict)
     """Sent with every request."""
+    thinking: dict[str, Any] = field(default_factory=dict)
+    """The fields that turn thinking on or off; given up when refused."""
+    with_schema: dict[str, Any] = field(default_factory=dict)
+    """Sent beside a `response_format`."""
+    never: frozenset[str] = frozenset()
+    """Fields that are refused with any value: not even a user's `extra_body` brings them in."""
+    logprobs: Literal["auto", "always", "never"] = "never"
+    """Whether closed tasks ask for probabilities; `auto`: once the server is known to give them."""
+    cost_usd: bool = False
+    """The usage tells the `cost` in US dollars."""
     meanings: tuple[Meaning, ...] = ()
     """Its own rows of the error table, read before the common ones."""
 
@@ -102,11 +124,21 @@ class Dialect:
 class ChatQuestion:
     """One question on its way: base64 is made once, however often the fields around it change."""
 
-    def __init__(self, model: str, prompt: Prompt, pictures: Sequence[Picture], dialect: Dialect) -> None:
+    def __init__(
+        self,
+        model: str,
+        prompt: Prompt,
+        pictures: Sequence[bytes],
+        dialect: Dialect,
+        *,
+        logprobs: bool = False,
+    ) -> None:
+        """Hold what is asked; `pictures` are content parts, as `picture_part` and `link_part` make them."""
         self._model = model
         self._prompt = prompt
         self._dialect = dialect
-        self._pictures = [_picture_part(picture.jpeg) for picture in pictures]
+        self._pictures = pictures
+        self._logprobs = logprobs
 
     def body(self, takes: Takes) -> bytes:
         """Return the request's JSON."""
@@ -114,7 +146,7 @@ class ChatQuestion:
         return b"".join((b'{"messages":', *self._messages(takes), b",", fields[1:]))
 
     def _fields(self, takes: Takes) -> dict[str, Any]:
-        prompt = self._prompt
+        prompt, dialect = self._prompt, self._dialect
         fields: dict[str, Any] = {"model": self._model, takes.token_field: prompt.max_tokens}
         if takes.temperature and prompt.temperature is not None:
             fields["temperature"] = prompt.temperature
@@ -122,9 +154,21 @@ class ChatQuestion:
             fields["stream"] = True
         if takes.stream and takes.stream_options:
             fields["stream_options"] = {"include_usage": True}
+        if self._logprobs and takes.logprobs:
+            fields["logprobs"] = True
+        if takes.thinking:
+            fields |= dialect.thinking
+        fields |= dialect.fields
         if prompt.schema is not None and takes.format != "prompt":
             fields["response_format"] = _response_format(takes.format, prompt)
-        return {**fields, **self._dialect.fields, **_allowed(prompt.extra_body)}
+            fields = merged(fields, dialect.with_schema)
+        return merged(fields, self._allowed(takes))
+
+    def _allowed(self, takes: Takes) -> dict[str, Any]:
+        """Return the user's own fields; the messages are ours, and what is refused stays out."""
+        barred = self._dialect.never | {"messages"}
+        barred |= set() if takes.temperature else {"temperature"}
+        return {name: value for name, value in (self._prompt.extra_body or {}).items() if name not in barred}
 
     def _messages(self, takes: Takes) -> list[bytes]:
         system, user = self._prompt.system, self._prompt.user
@@ -136,6 +180,26 @@ class ChatQuestion:
         return [b"[", head, b'{"role":"user","content":[', b",".join(parts), b"]}]"]
 
 
+def picture_part(picture: Picture) -> bytes:
+    """Return the content part that holds a picture itself."""
+    url = b'{"type":"image_url","image_url":{"url":"data:image/jpeg;base64,'
+    return b"".join((url, base64.b64encode(picture.jpeg), b'"}}'))
+
+
+def link_part(url: str) -> bytes:
+    """Return the content part that says where a picture can be fetched."""
+    return _json({"type": "image_url", "image_url": {"url": url}})
+
+
+def merged(fields: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """Return both; `more` wins, but mappings are put together key by key."""
+    both = dict(fields)
+    for name, value in more.items():
+        held = both.get(name)
+        both[name] = merged(held, value) if isinstance(held, dict) and isinstance(value, dict) else value
+    return both
+
+
 def _response_format(kind: Format, prompt: Prompt) -> dict[str, Any]:
     if kind == "json_object":
         return {"type": "json_object"}
@@ -143,23 +207,10 @@ def _response_format(kind: Format, prompt: Prompt) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": name, "strict": True, "schema": prompt.schema}}
 
 
-def _picture_part(jpeg: bytes) -> bytes:
-    url = b'{"type":"image_url","image_url":{"url":"data:image/jpeg;base64,'
-    return b"".join((url, base64.b64encode(jpeg), b'"}}'))
-
-
-def _allowed(extra: dict[str, Any] | None) -> dict[str, Any]:
-    """Return the user's own fields; the messages are ours."""
-    return {name: value for name, value in (extra or {}).items() if name != "messages"}
-
-
 def _json(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-def _below(rung: Format) -> Format:
+def below(rung: Format) -> Format:
+    """Return the next weaker way to hold an answer to its schema."""
     return _LADDER[min(_LADDER.index(rung) + 1, len(_LADDER) - 1)]
-
-
-def _lost(name: str, before: Takes, after: Takes) -> bool:
-    return bool(getattr(before, name)) and not getattr(after, name)

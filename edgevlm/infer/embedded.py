@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from edgevlm.errors import ConfigError, ModelRefused, ModelTimeout, PictureRejected
 from edgevlm.infer.backend import Completion, Prompt
+from edgevlm.infer.capabilities import abilities_for
 from edgevlm.infer.config import EmbeddedConfig
 from edgevlm.infer.layout import Piece, mean_score, reading_order
 from edgevlm.infer.prompt import NO_TEXT
@@ -44,6 +45,8 @@ class EmbeddedBackend:
         self.name = name
         self.model: str = config.model
         self.max_concurrent_requests = config.max_concurrent_requests
+        self.abilities = abilities_for(config)
+        self.thinks = False
         self._timeout_secs = config.timeout_secs
         self._clock = SystemClock() if clock is None else clock
         self._engines: queue.SimpleQueue[_Engine] = queue.SimpleQueue()

@@ -8,21 +8,25 @@ the backend lives, which is as long as its endpoint and model stay the same.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 import structlog
 
-from edgevlm.errors import BadAnswer, EmptyAnswer, ModelTimeout, ModelUnreachable
+from edgevlm.errors import BadAnswer, EmptyAnswer, InferError, ModelTimeout, ModelUnreachable
 from edgevlm.infer.backend import Completion, Prompt
+from edgevlm.infer.capabilities import abilities_for, thinks
 from edgevlm.infer.chat import Transcript
-from edgevlm.infer.config import OpenAICompatibleConfig
-from edgevlm.infer.dialect import ChatQuestion, Dialect
+from edgevlm.infer.config import ChatConfig
+from edgevlm.infer.dialect import ChatQuestion, Dialect, link_part, picture_part
+from edgevlm.infer.frame_url import FrameUrls
 from edgevlm.infer.lines import Events
+from edgevlm.infer.probe import probe
 from edgevlm.infer.refusal import RAW_CHARS, read_refusal
-from edgevlm.infer.wire import ANSWER_BYTES, STREAM_BYTES, ModelServer, Reply
+from edgevlm.infer.servers import redactor_for, server_for
+from edgevlm.infer.wire import ANSWER_BYTES, STREAM_BYTES, Reply
 from edgevlm.records import Picture
 from edgevlm.runtime.clock import Clock, SystemClock
-from edgevlm.runtime.redact import Redactor
 
 GRACE_SECS = 2.0
 """How long a finished answer may keep the connection open: for its usage, or because the server forgot."""
@@ -41,45 +45,67 @@ TASKS = frozenset(
     }
 )
 
+CLOSED_TASKS = frozenset({"classification", "visual-question-answering"})
+"""Tasks whose value is one of a set: the probabilities of its tokens are those of the value."""
+
 log = structlog.get_logger(stage="infer")
 
 
 class OpenAIBackend:
     """One endpoint and model; used on the event loop."""
 
-    type: str = "openai-compatible"
-
     def __init__(
         self,
         name: str,
-        config: OpenAICompatibleConfig,
+        config: ChatConfig,
         *,
         dialect: Dialect | None = None,
+        frame_urls: FrameUrls | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.name = name
+        self.type: str = config.type
         self.model = config.model
         self.max_concurrent_requests = config.max_concurrent_requests
+        self.abilities = abilities_for(config)
+        self.thinks = thinks(config)
         self._timeout_secs = config.timeout_secs
         self._dialect = Dialect() if dialect is None else dialect
         self._takes = self._dialect.takes
+        self._frame_urls = frame_urls
+        self._gives_logprobs = self.abilities.logprobs is True
+        self._probing: asyncio.Task[None] | None = None
         self._clock = SystemClock() if clock is None else clock
-        self._redactor = Redactor([config.api_key.reveal()] if config.api_key else [])
-        self._server = ModelServer(
-            name,
-            config.base_url,
-            api_key=config.api_key,
-            ca_file=config.ca_file,
-            connections=config.max_concurrent_requests,
-        )
+        self._config = config
+        self._redactor = redactor_for(config)
+        self._server = server_for(name, config)
 
     async def open(self) -> None:
-        """Prepare sessions; a server that is away is no error."""
+        """Prepare sessions and begin to look at the server; one that is away is no error."""
         await self._server.open()
+        if self._frame_urls is not None:
+            await self._frame_urls.open()
+        self._probing = asyncio.create_task(self._look(), name=f"edgevlm[{self.name}].probe")
 
     async def close(self) -> None:
         """Close every connection."""
+        if self._probing is not None:
+            self._probing.cancel()
+            await asyncio.wait([self._probing])
+        if self._frame_urls is not None:
+            await self._frame_urls.close()
         await self._server.close()
+
+    async def _look(self) -> None:
+        """Learn what can be learnt without a question; nobody waits for it."""
+        try:
+            finding = await probe(self._server, self._config, self._redactor)
+        except InferError as error:
+            log.info("the model server does not answer yet", model=self.name, reason=error.message)
+            return
+        self._gives_logprobs = self._gives_logprobs or finding.logprobs
+        for trouble in finding.troubles:
+            log.warning("the model may not work", model=self.name, reason=trouble)
 
     def tasks(self) -> frozenset[str]:
         """Return all nine: what a model cannot do shows in its answers."""
@@ -87,12 +113,12 @@ class OpenAIBackend:
 
     async def ask(self, prompt: Prompt, pictures: Sequence[Picture], *, timeout_secs: float) -> Completion:
         """Make one attempt of at most `timeout_secs` or the configured timeout, whichever is shorter."""
-        question = ChatQuestion(self.model, prompt, pictures, self._dialect)
-        transcript = Transcript(self._redactor, self._dialect.meanings)
+        transcript = Transcript(self._redactor, self._dialect.meanings, cost_usd=self._dialect.cost_usd)
         limit_secs = min(timeout_secs, self._timeout_secs)
         started_ns = self._clock.monotonic_ns()
         try:
-            async with asyncio.timeout(limit_secs) as limit:
+            async with asyncio.timeout(limit_secs) as limit, self._shown(pictures) as parts:
+                question = self._question(prompt, parts)
                 await self._exchange(question, transcript, limit)
         except TimeoutError:
             if not transcript.finished:
@@ -104,6 +130,20 @@ class OpenAIBackend:
                 error.raw = error.raw or transcript.text[:RAW_CHARS] or None
                 raise
         return transcript.completion((self._clock.monotonic_ns() - started_ns) / 1e6)
+
+    def _question(self, prompt: Prompt, parts: Sequence[bytes]) -> ChatQuestion:
+        wanted = {"always": True, "never": False, "auto": self._gives_logprobs}[self._dialect.logprobs]
+        closed = prompt.task in CLOSED_TASKS and prompt.schema is not None
+        return ChatQuestion(self.model, prompt, parts, self._dialect, logprobs=wanted and closed)
+
+    @asynccontextmanager
+    async def _shown(self, pictures: Sequence[Picture]) -> AsyncIterator[list[bytes]]:
+        """Yield the pictures as parts of the question; what lies elsewhere for it is gone afterwards."""
+        if self._frame_urls is None:
+            yield [picture_part(picture) for picture in pictures]
+            return
+        async with self._frame_urls.offered(pictures) as urls:
+            yield [link_part(url) for url in urls]
 
     async def _exchange(self, question: ChatQuestion, transcript: Transcript, limit: asyncio.Timeout) -> None:
         """Ask, giving up what the server refuses, until it answers or refuses for another reason."""

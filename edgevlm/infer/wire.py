@@ -17,6 +17,8 @@ import aiohttp
 from yarl import URL
 
 from edgevlm.errors import ConfigError, ModelRefused, ModelUnreachable, TooLarge
+from edgevlm.runtime import egress
+from edgevlm.runtime.guarded_http import guarded_connector
 from edgevlm.runtime.section import Secret
 
 ANSWER_BYTES = 1_000_000
@@ -64,11 +66,19 @@ class ModelServer:
     """The connections to one configured endpoint; used on the event loop, open before the first `post`."""
 
     def __init__(
-        self, name: str, base_url: str, *, api_key: Secret | None, ca_file: str | None, connections: int
+        self,
+        name: str,
+        base_url: str,
+        *,
+        api_key: Secret | None,
+        ca_file: str | None,
+        connections: int,
+        key_header: str = "Authorization",
     ) -> None:
         self.name = name
         self._base_url = base_url
         self._api_key = api_key
+        self._key_header = key_header
         self._ca_file = ca_file
         self._connections = connections
         self._base = URL()
@@ -83,7 +93,7 @@ class ModelServer:
 
         """
         self._base = _checked_url(self.name, self._base_url)
-        headers = _headers(self.name, self._api_key, self._base)
+        headers = _headers(self.name, self._api_key, self._base, self._key_header)
         tls = await asyncio.to_thread(_tls, self.name, self._ca_file)
         self._kept = self._session(headers, tls, keep=True)
         self._fresh = self._session(headers, tls, keep=False)
@@ -101,40 +111,79 @@ class ModelServer:
         A reply that is not read to its end, for whatever reason, loses its connection: that is what tells
         a server to stop working on it.
         """
+        async with self.exchange("POST", self._below(path), body) as reply:
+            yield reply
+
+    @asynccontextmanager
+    async def look(self, path: str, body: bytes | None = None) -> AsyncIterator[Reply]:
+        """Ask about the server, not for an answer: on a connection of its own, so that no question waits.
+
+        `path` is below the base URL, `/path` below the host; with a `body` it is a POST.
+        """
+        method = "GET" if body is None else "POST"
         with self._translated():
-            response = await self._send(self._base.joinpath(*path.split("/")), body)
+            response = await self._request(self._fresh, method, self._below(path), body, "application/json")
+            try:
+                yield Reply(response)
+            finally:
+                response.close()
+
+    @asynccontextmanager
+    async def exchange(
+        self, method: str, url: URL, body: bytes | None = None, content_type: str = "application/json"
+    ) -> AsyncIterator[Reply]:
+        """Send a request to `url`, which belongs to this server, and yield the reply."""
+        with self._translated():
+            response = await self._send(method, url, body, content_type)
             try:
                 yield Reply(response)
             finally:
                 response.close()  # a no-op for a body read to its end: its connection is kept already
 
-    async def _send(self, url: URL, body: bytes) -> aiohttp.ClientResponse:
+    def _below(self, path: str) -> URL:
+        base = self._base.origin() if path.startswith("/") else self._base
+        url = base.joinpath(*path.strip("/").split("/"))
+        return url.with_query(self._base.query) if self._base.query else url
+
+    async def _send(
+        self, method: str, url: URL, body: bytes | None, content_type: str
+    ) -> aiohttp.ClientResponse:
         """Send, and once more on a new connection when a kept one turns out to be dead.
 
         vLLM and transformers close silently after a 500, everybody after some idle time; aiohttp does not
         repeat a POST by itself. No byte of an answer was seen, and an answer has no side effects.
         """
         try:
-            return await self._post(self._kept, url, body)
+            return await self._request(self._kept, method, url, body, content_type)
         except aiohttp.ClientConnectorError:
             raise
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientConnectionResetError, aiohttp.ClientOSError):
-            return await self._post(self._fresh, url, body)
+            return await self._request(self._fresh, method, url, body, content_type)
 
-    async def _post(
-        self, session: aiohttp.ClientSession | None, url: URL, body: bytes
+    async def _request(
+        self,
+        session: aiohttp.ClientSession | None,
+        method: str,
+        url: URL,
+        body: bytes | None,
+        content_type: str,
     ) -> aiohttp.ClientResponse:
         if session is None:
             raise RuntimeError(f"model {self.name} is asked before it is open")
-        url = url.with_query(self._base.query) if self._base.query else url
         # BytesIO shares the buffer and is sent piece by piece, so that megabytes do not hold up the loop.
-        return await session.post(url, data=io.BytesIO(body), allow_redirects=False)
+        data = None if body is None else io.BytesIO(body)
+        headers = {} if body is None else {"Content-Type": content_type}
+        return await session.request(method, url, data=data, headers=headers, allow_redirects=False)
 
     def _session(
         self, headers: dict[str, str], tls: ssl.SSLContext | bool, *, keep: bool
     ) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
-            limit=self._connections, force_close=not keep, ssl=tls, ttl_dns_cache=10
+        connector = guarded_connector(
+            egress.current(f"model:{self.name}"),
+            limit=self._connections,
+            force_close=not keep,
+            ssl=tls,
+            ttl_dns_cache=10,
         )
         return aiohttp.ClientSession(
             connector=connector,
@@ -159,6 +208,8 @@ class ModelServer:
         except aiohttp.ConnectionTimeoutError as error:
             raise ModelUnreachable(f"no connection to {self._where} within {CONNECT_SECS:g} s") from error
         except aiohttp.ClientConnectorError as error:
+            if isinstance(error.os_error, egress.EgressRefused):
+                raise ModelRefused(f"{self._where}: {_reason(error.os_error)}") from error
             raise ModelUnreachable(f"no connection to {self._where}: {_reason(error.os_error)}") from error
         except aiohttp.ClientResponseError as error:
             raise ModelUnreachable(f"{self._where} does not speak HTTP as it should") from error
@@ -184,9 +235,9 @@ def _checked_url(name: str, base_url: str) -> URL:
     return url
 
 
-def _headers(name: str, api_key: Secret | None, base: URL) -> dict[str, str]:
+def _headers(name: str, api_key: Secret | None, base: URL, key_header: str) -> dict[str, str]:
     # A compressed answer saves nothing here and is how a few bytes become gigabytes.
-    headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+    headers = {"Accept-Encoding": "identity"}
     if api_key is None:
         return headers
     key = api_key.reveal()
@@ -194,7 +245,7 @@ def _headers(name: str, api_key: Secret | None, base: URL) -> dict[str, str]:
         raise ConfigError(f"model {name}: api_key holds characters that no key has (a line break?)")
     if base.user or base.password:
         raise ConfigError(f"model {name}: give either an api_key or a user name in base_url")
-    return headers | {"Authorization": f"Bearer {key}"}
+    return headers | {key_header: f"Bearer {key}" if key_header == "Authorization" else key}
 
 
 def _tls(name: str, ca_file: str | None) -> ssl.SSLContext | bool:

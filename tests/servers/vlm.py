@@ -91,6 +91,8 @@ class VlmServer:
         """Requests whose client went away before it had its answer."""
         self.in_flight = 0
         self.most_in_flight = 0
+        self.models: dict[str, Any] | None = None
+        """What GET …/models says; 404 when None. It is no question: neither counted nor judged."""
         self.otherwise: Reply | Callable[[Asked], Reply] = say("ok")
         self._script: deque[Reply] = deque()
         self._changed = asyncio.Condition()
@@ -140,6 +142,9 @@ class VlmServer:
     # --- one request ------------------------------------------------------------------------------------
 
     async def _take(self, request: web.Request) -> web.StreamResponse:
+        if request.method == "GET":
+            listed = request.path == self.path.replace("chat/completions", "models") and self.models
+            return web.json_response(listed or _error("Not Found"), status=200 if listed else 404)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:

@@ -1,0 +1,77 @@
+"""How many tokens a picture costs, family by family: for budgets, forecasts, and the context's length.
+
+An estimate: servers may be told other limits. Where the usage is told, it counts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from edgevlm.infer.boxes import Size, qwen_size
+from edgevlm.infer.capabilities import Abilities, PictureTokens, abilities_of
+
+
+def estimate_tokens(model: str, width: int, height: int, vendor: str = "") -> int:
+    """Return about how many tokens `model` makes of a picture of this size."""
+    return picture_tokens(abilities_of(model, vendor), (width, height))
+
+
+def picture_tokens(abilities: Abilities, size: Size) -> int:
+    """Return about how many tokens a model with these abilities makes of a picture."""
+    if abilities.picture_tokens == "fixed":
+        return abilities.fixed_tokens
+    return _RULES[abilities.picture_tokens](size)
+
+
+def _patches(size: Size, side: int) -> int:
+    return math.ceil(size[0] / side) * math.ceil(size[1] / side)
+
+
+def _patch_28(size: Size) -> int:
+    return _patches(qwen_size(size), 28)
+
+
+def _patch_32(size: Size) -> int:
+    return _patches(size, 32)
+
+
+def _kimi(size: Size) -> int:
+    """MoonViT: at most 16384 patches of 14 pixels, four to a token."""
+    return _patches(_shrunk(size, 16384 * 14 * 14), 28)
+
+
+def _openai_tiles(size: Size) -> int:
+    """Fit into 2048 by 2048, then the short side to 768; 170 a tile of 512, and 85."""
+    fitted = min(1.0, 2048 / max(size))
+    scale = fitted * min(1.0, 768 / (min(size) * fitted))
+    return 85 + 170 * _patches((math.ceil(size[0] * scale), math.ceil(size[1] * scale)), 512)
+
+
+def _gemini_tiles(size: Size) -> int:
+    """258 for a small picture, else 258 a tile of two thirds of the short side."""
+    if max(size) <= 384:
+        return 258
+    tile = min(768, max(256, int(min(size) / 1.5)))
+    return 258 * _patches(size, tile)
+
+
+def _claude(size: Size) -> int:
+    """At most 1568 pixels a side and 1568 tokens."""
+    scale = min(1.0, 1568 / max(size))
+    return min(1568, _patches((max(1, int(size[0] * scale)), max(1, int(size[1] * scale))), 28))
+
+
+def _shrunk(size: Size, most_pixels: int) -> Size:
+    scale = min(1.0, math.sqrt(most_pixels / (size[0] * size[1])))
+    return max(1, int(size[0] * scale)), max(1, int(size[1] * scale))
+
+
+_RULES: dict[PictureTokens, Callable[[Size], int]] = {
+    "patch-28": _patch_28,
+    "patch-32": _patch_32,
+    "kimi": _kimi,
+    "openai-tiles": _openai_tiles,
+    "gemini-tiles": _gemini_tiles,
+    "claude": _claude,
+}
