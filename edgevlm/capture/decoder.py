@@ -103,7 +103,9 @@ class Decoder:
 
 
 def _av_packet(packet: Packet) -> av.Packet[Stream]:
-    out: av.Packet[Stream] = av.Packet(packet.data)
+    """Copy into memory of FFmpeg: decoders read beyond the end, and Python has no padding there."""
+    out: av.Packet[Stream] = av.Packet(len(packet.data))
+    out.update(packet.data)
     out.pts, out.dts, out.time_base = packet.instant.pts_ns, packet.dts_ns, NS
     out.is_keyframe = packet.keyframe
     return out
