@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import statistics
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from contextlib import suppress
@@ -297,8 +298,8 @@ async def test_a_restart_in_full_flow_loses_nothing(broker: Broker, open_post: O
     await asyncio.to_thread(broker.start)
     assert await post.courier.drain(15)
     # What nobody heard (sent to the broker before there was a subscriber) was confirmed all the same.
-    statistics = post.courier.statistics()
-    assert (statistics.accepted, statistics.delivered, statistics.dropped) == (400, 400, 0)
+    counted = post.courier.statistics()
+    assert (counted.accepted, counted.delivered, counted.dropped) == (400, 400, 0)
     assert len(got) >= 20
 
 
@@ -377,8 +378,8 @@ async def test_a_message_that_the_access_list_denies_is_not_delivered(
     broker = new_broker(acl=f"topic write {BASE}/status\ntopic write {BASE}/gate/#\n")
     post = await open_post(broker.port)
     await post.delivered(message(1, camera="dock"), message(2, camera="gate"), message(3, camera="dock"))
-    statistics = post.courier.statistics()
-    assert (statistics.delivered, post.dropped("rejected")) == (1, 2)
+    counted = post.courier.statistics()
+    assert (counted.delivered, post.dropped("rejected")) == (1, 2)
     lines = logbook.about("refused a message")
     assert len(lines) == 1  # folded
     assert "not authorised" in lines[0]["why"]
@@ -396,6 +397,7 @@ async def test_what_is_too_large_is_refused_before_it_is_sent(
         await post.delivered(large, message(2, "van"))
         await subscriber.until_heard(f"{RULE}/state", "van")
         assert [document["seq"] for document in results(subscriber)] == [2]
+        assert [heard.text for heard in subscriber.on(f"{RULE}/state")] == ["van"]  # all or nothing
         assert [heard.text for heard in subscriber.on(f"{BASE}/status")] == ["online"]
     assert post.dropped("rejected") == 1
 
@@ -408,18 +410,20 @@ async def test_a_broker_that_hangs_up_on_a_message_is_not_sent_it_for_ever(
     post = await open_post(broker.port, timing=timing, protocol="3.1.1")  # which announces no limit
     large = build_message(answer("truck", raw="x" * 5000), context=CONTEXT, seq=1)
     await post.delivered(message(0), large, message(2, "van"))
-    statistics = post.courier.statistics()
-    assert (statistics.delivered, post.dropped("rejected")) == (2, 1)
+    counted = post.courier.statistics()
+    assert (counted.delivered, post.dropped("rejected")) == (2, 1)
 
 
 async def test_a_message_takes_no_longer_than_it_must(broker: Broker, open_post: OpenPost) -> None:
-    """TCP's own patience, on both sides, makes each message wait for 29 ms if it is let."""
-    post = await open_post(broker.port)
+    """TCP's own patience, on either side, would let each message wait for 10 to 40 ms."""
+    post, clock = await open_post(broker.port), SystemClock()
     await post.delivered(message(0))
-    clock = SystemClock()
-    begun_ns = clock.monotonic_ns()
-    await post.delivered(*(message(seq) for seq in range(1, 101)))
-    assert (clock.monotonic_ns() - begun_ns) / 100 < 20e6
+    durations_ms = []
+    for seq in range(1, 81):
+        begun_ns = clock.monotonic_ns()
+        await post.sink.deliver(message(seq))
+        durations_ms.append((clock.monotonic_ns() - begun_ns) / 1e6)
+    assert statistics.median(durations_ms[40:]) < 8
 
 
 async def test_a_wrong_password_is_named_once(
