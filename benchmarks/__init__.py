@@ -1,0 +1,1 @@
+"""Measurements of edgevlm beside what one would do without it; see README.md here."""
