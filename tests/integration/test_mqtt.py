@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-import statistics
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from contextlib import suppress
@@ -415,15 +414,12 @@ async def test_a_broker_that_hangs_up_on_a_message_is_not_sent_it_for_ever(
 
 
 async def test_a_message_takes_no_longer_than_it_must(broker: Broker, open_post: OpenPost) -> None:
-    """TCP's own patience, on either side, would let each message wait for 10 to 40 ms."""
+    """TCP's own patience, on the broker's side, would let each message wait for up to 40 ms."""
     post, clock = await open_post(broker.port), SystemClock()
     await post.delivered(message(0))
-    durations_ms = []
-    for seq in range(1, 81):
-        begun_ns = clock.monotonic_ns()
-        await post.sink.deliver(message(seq))
-        durations_ms.append((clock.monotonic_ns() - begun_ns) / 1e6)
-    assert statistics.median(durations_ms[40:]) < 8
+    begun_ns = clock.monotonic_ns()
+    await post.delivered(*(message(seq) for seq in range(1, 201)))
+    assert (clock.monotonic_ns() - begun_ns) / 200 < 5e6
 
 
 async def test_a_wrong_password_is_named_once(
