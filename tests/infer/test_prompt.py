@@ -183,6 +183,10 @@ def test_variables_are_filled_in_wherever_the_user_writes() -> None:
         assert text in prompt.user
 
 
+def test_a_variable_without_a_value_says_so() -> None:
+    assert "was none" in build_prompt(question_of(type="ocr", prompt="It was {last.value}.")).user
+
+
 @pytest.mark.parametrize("task", ["caption", "detailed-caption"])
 def test_free_text_is_wanted_in_the_language(task: str) -> None:
     assert "in German" in build_prompt(question_of(type=task, language="German")).user
