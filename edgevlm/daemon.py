@@ -11,17 +11,22 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable
-from contextlib import AsyncExitStack
-from dataclasses import asdict
+from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack, suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import structlog
 
 from edgevlm.capture.hosts import Hosts
+from edgevlm.capture.relay import Relay
+from edgevlm.capture.spec import RtspSpec
 from edgevlm.choose.rules import Rules
+from edgevlm.config.compatibility import Compatibility, policy_of
 from edgevlm.config.model import Config
+from edgevlm.config.reach import Kind
 from edgevlm.infer.models import build_backend
 from edgevlm.infer.pool import Pool
 from edgevlm.orders import Orders
@@ -33,6 +38,7 @@ from edgevlm.publish.result import ResultContext, new_boot_id
 from edgevlm.publish.sink import Message, Notice, NoticeBoard
 from edgevlm.publish.sinks import build_sink
 from edgevlm.records import Answer, CameraHealth, CameraState, Picture, Request
+from edgevlm.runtime import egress
 from edgevlm.runtime.clock import Clock, SystemClock
 from edgevlm.runtime.counters import Counters
 from edgevlm.runtime.loopwatch import LoopWatch
@@ -55,30 +61,48 @@ _DRAIN_MESSAGES_SECS = 10.0
 class Daemon:
     """Everything that one configuration makes; `run` is its whole life."""
 
-    def __init__(self, config: Config, *, state_directory: Path, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        state_directory: Path,
+        clock: Clock | None = None,
+        compatibility: Compatibility | None = None,
+    ) -> None:
+        """Build what `compatibility` leaves of `config`; all of it when nobody has judged it."""
         self.config = config
+        self._found = compatibility
         self.clock: Clock = clock or SystemClock()
         self.counters = Counters()
         self.on_message: Callable[[Message], None] | None = None
         self.on_camera: Callable[[CameraHealth], None] | None = None
         self._state_directory = state_directory
+        self._timezone = ZoneInfo(config.site.timezone) if config.site.timezone else None
         self._stop = asyncio.Event()
         self._build()
 
     # --- building: nothing is opened --------------------------------------------------------------------
 
     def _build(self) -> None:
-        self.couriers = {name: self._courier(name) for name in self.config.sinks}
+        self.couriers = {name: self._courier(name) for name in self._usable("sink", self.config.sinks)}
         sinks = [courier.sink for courier in self.couriers.values()]
         self.boards = tuple(sink for sink in sinks if isinstance(sink, NoticeBoard))
         self.pool = Pool(
-            {name: build_backend(name, model) for name, model in self.config.models.items()},
+            {
+                name: build_backend(name, self.config.models[name])
+                for name in self._usable("model", self.config.models)
+            },
             take_pictures=self._take_pictures,
             deliver=self._deliver,
             clock=self.clock,
             counters=self.counters,
         )
-        disabled = frozenset(name for name, camera in self.config.cameras.items() if not camera.enabled)
+        sources = frozenset(self._usable("source", self.config.cameras))
+        disabled = frozenset(
+            name
+            for name, camera in self.config.cameras.items()
+            if not camera.enabled or name not in sources
+        )
         self.hosts = Hosts(
             camera_specs(self.config),
             disabled=disabled,
@@ -89,7 +113,33 @@ class Daemon:
         context = ResultContext(node=self.config.node, boot_id=new_boot_id(self.clock.utc_ns()))
         self.publisher = Publisher(self.couriers, self.boards, context, counters=self.counters)
         self.pipelines = {name: self._pipeline(name) for name in self.config.cameras}
-        self._orders = Orders(self.pipelines, self.publisher, self.boards)
+        self._orders = Orders(self.pipelines, self.publisher, self.boards, barred=self._barred_rules())
+        self._relays = self._build_relays()
+
+    def _usable(self, kind: Kind, names: Iterable[str]) -> list[str]:
+        """Return those of `names` that can work at the site's connectivity."""
+        barred = self._found.barred if self._found is not None else frozenset()
+        keys: list[Kind] = ["model", "frame_url"] if kind == "model" else [kind]
+        return [name for name in names if not any((key, name) in barred for key in keys)]
+
+    def _barred_rules(self) -> dict[tuple[str, str], str]:
+        """Return the rules that cannot run, and why."""
+        rules = self._found.rules if self._found is not None else ()
+        return {
+            (rule.camera, rule.rule): f"{rule.code}: {rule.message}" for rule in rules if not rule.runs
+        }
+
+    def _build_relays(self) -> list[Relay]:
+        """Return a relay for each network camera where FFmpeg may not open sockets to it itself."""
+        if self._found is None or self._found.connectivity != "air-gapped":
+            return []
+        policy = policy_of(self.config, "air-gapped")
+        sources = {name: camera.spec.source for name, camera in self.hosts.cameras.items()}
+        return [
+            Relay(name, source, policy, counters=self.counters)
+            for name, source in sources.items()
+            if isinstance(source, RtspSpec)
+        ]
 
     def _courier(self, name: str) -> Courier:
         sink = build_sink(
@@ -105,23 +155,27 @@ class Daemon:
         return Courier(sink, clock=self.clock, counters=self.counters)
 
     def _pipeline(self, name: str) -> Pipeline:
-        plans = plans_of(self.config, name)
-        triggers = {key: rule.trigger for key, rule in self.config.cameras[name].rules.items()}
+        plans = plans_of(self.config, name, self._found)
+        triggers = {key: self.config.cameras[name].rules[key].trigger for key in plans}
         rules = Rules(name, triggers)
         for key, plan in plans.items():
             self.publisher.add(plan)
             rules.set_enabled(key, enabled=plan.enabled)
         camera = self.hosts.cameras[name]
         camera.on_health = self._camera_changed
-        return Pipeline(camera, rules, plans, ask_nowait=self.pool.ask_nowait, clock=self.clock)
+        return Pipeline(
+            camera, rules, plans, ask_nowait=self.pool.ask_nowait, clock=self.clock, timezone=self._timezone
+        )
 
     # --- what the stages call ---------------------------------------------------------------------------
 
     async def _take_pictures(self, request: Request) -> tuple[Picture, ...]:
-        return (await self.hosts.cameras[request.camera].picture(max_side=request.max_side),)
+        return (await self.hosts.cameras[request.camera].picture(max_side=request.shot.max_side),)
 
     async def _deliver(self, answer: Answer) -> None:
         message = self.publisher.deliver(answer)
+        if message.state is not None:
+            self.pipelines[message.camera].last_values[message.rule] = message.state
         if self.on_message is not None:
             self.on_message(message)
 
@@ -153,6 +207,12 @@ class Daemon:
 
         """
         async with AsyncExitStack() as stack:
+            self._guard(stack)
+            for relay in self._relays:
+                await relay.open()
+                stack.push_async_callback(relay.close)
+                camera = self.hosts.cameras[relay.camera]
+                camera.spec = replace(camera.spec, source=relay.source())
             for courier in self.couriers.values():
                 await courier.open()
                 stack.push_async_callback(courier.close)
@@ -160,6 +220,26 @@ class Daemon:
             stack.push_async_callback(self.pool.close)
             self._post_first_notices()
             await self._run_tasks(on_ready)
+
+    def _guard(self, stack: AsyncExitStack) -> None:
+        """Hold this process to what the site allows, as long as it runs."""
+        if self._found is None:
+            return
+        limits = {
+            f"model:{name}{part}": reach
+            for name, reach in self._found.model_limits.items()
+            for part in ("", ".frame_url")
+        }
+        loop = asyncio.get_running_loop()
+
+        def note(refusal: egress.Refusal) -> None:
+            """Log and count; called in any thread."""
+            log.warning("security: a connection is refused", to=refusal.where, why=refusal.why)
+            with suppress(RuntimeError):  # the event loop is closed: nobody is left to count
+                loop.call_soon_threadsafe(self.counters.count, "egress_refused")
+
+        egress.enforce(policy_of(self.config, self._found.connectivity), note, limits=limits)
+        stack.callback(egress.enforce, egress.Policy())
 
     async def _run_tasks(self, on_ready: Callable[[], None] | None) -> None:
         """Run each stage's tasks, and end them in the order of a frame's way."""
@@ -202,7 +282,10 @@ class Daemon:
     # --- notices ----------------------------------------------------------------------------------------
 
     def _post_first_notices(self) -> None:
-        notices = [info_notice(self.config)]
+        notices = [info_notice(self.config, self._found)]
+        for camera, rule in self._barred_rules():
+            notices.append(rule_status_notice(camera, rule, "incompatible"))
+            notices.append(rule_enabled_notice(camera, rule, enabled=False))
         for name, pipeline in self.pipelines.items():
             notices.append(camera_notice(pipeline.camera.health))
             for rule in pipeline.plans:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime, tzinfo
 from itertools import count
 from typing import Any
 
@@ -22,7 +23,7 @@ from edgevlm.plan import Plan
 from edgevlm.publish.courier import Courier
 from edgevlm.publish.result import ResultContext, build_message
 from edgevlm.publish.sink import Message, NoticeBoard
-from edgevlm.records import Answer, Request
+from edgevlm.records import Answer, Request, Trigger
 from edgevlm.runtime.clock import Clock, wait_for
 from edgevlm.runtime.counters import Counters
 from edgevlm.runtime.timesync import clock_state
@@ -43,8 +44,12 @@ class Pipeline:
         *,
         ask_nowait: Callable[[Request], None],
         clock: Clock,
+        timezone: tzinfo | None = None,
     ) -> None:
         self.camera = camera
+        self.last_values: dict[str, str] = {}
+        """Rule → the newest answer in short, for `{last.value}`."""
+        self._timezone = timezone
         self.rules = rules
         self.plans = plans
         self.ask_nowait = ask_nowait
@@ -66,7 +71,7 @@ class Pipeline:
         while True:
             self._wake.clear()
             for trigger in self.rules.fired_by_clock(self._clock.monotonic_ns()):
-                self.ask_nowait(self.plans[trigger.rule].request(trigger))
+                self.ask_nowait(self._request(trigger))
             await wait_for(self._wake, self._pause_secs(), self._clock)
 
     def _pause_secs(self) -> float | None:
@@ -74,13 +79,22 @@ class Pipeline:
         due_ns = self.rules.next_due_mono_ns()
         return None if due_ns is None else max(0.0, (due_ns - self._clock.monotonic_ns()) / 1e9)
 
+    def _now(self) -> str:
+        """Return the site's local time for a prompt, to the minute."""
+        now = datetime.fromtimestamp(self._clock.utc_ns() / 1e9, UTC).astimezone(self._timezone)
+        return now.strftime("%A %Y-%m-%d %H:%M")
+
+    def _request(self, trigger: Trigger) -> Request:
+        last = self.last_values.get(trigger.rule, "")
+        return self.plans[trigger.rule].request(trigger, {"now": self._now(), "last.value": last})
+
     # --- commands -------------------------------------------------------------------------------------
 
     def ask_by_command(self, rule: str, *, request_id: str | None, prompt: str | None) -> Request:
         """Return the request of somebody who asks now; `ask_nowait` sends it on its way."""
         now_ns = self._clock.monotonic_ns()
         trigger = self.rules.fired_by_command(rule, now_ns, request_id=request_id, prompt=prompt)
-        return self.plans[rule].request(trigger)
+        return self._request(trigger)
 
     def set_rule_enabled(self, rule: str, *, enabled: bool) -> None:
         """Let the rule fire, or keep it from firing."""

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
 from edgevlm.capture.spec import CameraSpec
+from edgevlm.config.compatibility import Compatibility
 from edgevlm.config.model import CameraConfig, Config, RuleConfig
 from edgevlm.config.references import models_of, sinks_of
-from edgevlm.records import Priority, Question, Request, Trigger
+from edgevlm.records import Box, Priority, Question, Request, Shot, Trigger
 
 _DEFAULT_MAX_SIDE = 1280
 _MAX_SIDE_BY_TASK = {"ocr": 1920}
@@ -28,12 +29,20 @@ class Plan:
     priority: Priority
     max_age_secs: float
     deadline_secs: float
-    max_side: int
+    shot: Shot
     labels: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Those that never change: `{camera}`, `{zone}`, `{vars.NAME}`."""
     enabled: bool = True
 
-    def request(self, trigger: Trigger) -> Request:
-        """Return the request for `trigger`; its frame is bound later, at dispatch."""
+    def request(self, trigger: Trigger, variables: Mapping[str, str] | None = None) -> Request:
+        """Return the request for `trigger`; its frame is bound later, at dispatch.
+
+        Args:
+            trigger: why it is asked.
+            variables: those that change from question to question: `{now}`, `{last.value}`.
+
+        """
         question = self.question if trigger.prompt is None else replace(self.question, prompt=trigger.prompt)
         return Request(
             id=uuid4().hex,
@@ -45,8 +54,41 @@ class Plan:
             priority=self.priority,
             max_age_secs=self.max_age_secs,
             deadline_secs=self.deadline_secs,
-            max_side=self.max_side,
+            shot=self.shot,
+            variables={**self.variables, **(variables or {})},
         )
+
+
+def _shot(section: CameraConfig, rule: RuleConfig) -> Shot:
+    return Shot(
+        max_side=rule.picture.max_side or default_max_side(rule.task.type),
+        crop=_crop(section, rule),
+        count=rule.frames.count,
+        before_secs=rule.frames.before_secs,
+        after_secs=rule.frames.after_secs,
+    )
+
+
+def _crop(section: CameraConfig, rule: RuleConfig) -> Box | None:
+    """Return the part of the frame to show: the box, or what surrounds the zones, with its margin."""
+    picture = rule.picture
+    if picture.crop == "full":
+        return None
+    if picture.crop == "zone":
+        corners = [corner for name in rule.trigger.zones for corner in section.zones[name]]
+        xs, ys = [corner[0] for corner in corners], [corner[1] for corner in corners]
+        box = (min(xs), min(ys), max(xs), max(ys))
+    else:
+        left, top, right, bottom = picture.crop
+        box = (left, top, right, bottom)
+    return _grown(box, picture.margin)
+
+
+def _grown(box: Box, margin: float) -> Box:
+    """Widen `box` by `margin` of its own size on each side, within the frame."""
+    left, top, right, bottom = box
+    dx, dy = (right - left) * margin, (bottom - top) * margin
+    return max(0.0, left - dx), max(0.0, top - dy), min(1.0, right + dx), min(1.0, bottom + dy)
 
 
 def default_max_side(task: str) -> int:
@@ -54,10 +96,18 @@ def default_max_side(task: str) -> int:
     return _MAX_SIDE_BY_TASK.get(task, _DEFAULT_MAX_SIDE)
 
 
-def plans_of(config: Config, camera: str) -> dict[str, Plan]:
-    """Return the camera's rules, by name."""
+def plans_of(config: Config, camera: str, found: Compatibility | None = None) -> dict[str, Plan]:
+    """Return the camera's rules, by name; with `found` only those that can run, with what they may use."""
     section = config.cameras[camera]
-    return {name: _plan(config, camera, section, name, rule) for name, rule in section.rules.items()}
+    plans = {name: _plan(config, camera, section, name, rule) for name, rule in section.rules.items()}
+    if found is None:
+        return plans
+    verdicts = {name: found.rule(camera, name) for name in plans}
+    return {
+        name: replace(plan, model=verdicts[name].models[0], sinks=verdicts[name].sinks)
+        for name, plan in plans.items()
+        if verdicts[name].runs
+    }
 
 
 def _plan(config: Config, camera: str, section: CameraConfig, name: str, rule: RuleConfig) -> Plan:
@@ -70,8 +120,10 @@ def _plan(config: Config, camera: str, section: CameraConfig, name: str, rule: R
         priority=rule.priority,
         max_age_secs=rule.max_age_ms / 1000,
         deadline_secs=rule.deadline_secs,
-        max_side=rule.picture.max_side or default_max_side(rule.task.type),
+        shot=_shot(section, rule),
         labels={**config.labels, **section.labels, **rule.labels},
+        variables={"camera": camera, "zone": ", ".join(rule.trigger.zones)}
+        | {f"vars.{key}": value for key, value in config.vars.items()},
         enabled=rule.enabled,
     )
 

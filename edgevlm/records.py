@@ -7,6 +7,7 @@ every process of this machine, and the only one that ages and limits are compute
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -17,6 +18,8 @@ from edgevlm.errors import ErrorCode, Stage
 Priority = Literal["alert", "normal", "low"]
 Outcome = Literal["ok", "unknown", "error"]
 JsonValue = Any
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom, as fractions of width and height."""
 
 
 class CameraState(StrEnum):
@@ -65,6 +68,11 @@ class Picture:
     width: int
     height: int
     jpeg: bytes = field(repr=False)
+    source_width: int = 0
+    """Of the frame that it was made from, in pixels; 0 where nobody says."""
+    source_height: int = 0
+    crop: Box | None = None
+    """The part of the frame that it shows, as fractions; None for all of it."""
 
     @cached_property
     def sha256(self) -> str:
@@ -132,6 +140,22 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
+class Shot:
+    """Which picture, or pictures, a question is asked about."""
+
+    max_side: int = 1280
+    """Longest side in pixels."""
+    crop: Box | None = None
+    """The part of the frame to show; cut out before scaling."""
+    count: int = 1
+    """How many frames, evenly spaced in time, the oldest first."""
+    before_secs: float = 0.0
+    """The first frame is this much older than the trigger."""
+    after_secs: float = 0.0
+    """The last frame is this much younger than the trigger."""
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One inference request, before its frame is bound (that happens at dispatch)."""
 
@@ -147,8 +171,9 @@ class Request:
     """Longest allowed time from capture to dispatch."""
     deadline_secs: float = 60.0
     """Longest allowed time from dispatch to answer, over all attempts."""
-    max_side: int = 1280
-    """Longest side of the picture in pixels."""
+    shot: Shot = Shot()
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Values of `{camera}`, `{last.value}` and so on in the question's texts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from edgevlm.runtime.section import Section
+from edgevlm.runtime.section import Name, Section
 
 
-class IntervalTriggerConfig(Section):
+class _Trigger(Section):
+    """What all triggers share."""
+
+    zones: list[Name] = []
+    """Names of the camera's zones that the rule is about; all of the picture when absent."""
+
+
+class IntervalTriggerConfig(_Trigger):
     """Ask again and again."""
 
     type: Literal["interval"]
@@ -19,7 +26,7 @@ class IntervalTriggerConfig(Section):
     """Shortest time between two questions of this rule, commands excepted."""
 
 
-class CommandTriggerConfig(Section):
+class CommandTriggerConfig(_Trigger):
     """Ask only when told to, by MQTT `cmd/CAMERA/RULE/ask`; every other rule takes that command as well."""
 
     type: Literal["command"]

@@ -18,6 +18,7 @@ from edgevlm.errors import ConfigError
 from edgevlm.infer.task import TaskConfig
 from edgevlm.plan import Plan, camera_specs, default_max_side, plans_of
 from edgevlm.publish.result import encode
+from edgevlm.records import Shot
 from edgevlm.runtime import logs
 from edgevlm.runtime.exits import EX_CONFIG, EX_FAILED, EX_OK, EX_USAGE
 from edgevlm.runtime.redact import Redactor
@@ -77,7 +78,7 @@ def _plan(config: Config, asking: Asking) -> Plan:
         priority="normal",
         max_age_secs=60.0,
         deadline_secs=300.0,
-        max_side=default_max_side(task.type),
+        shot=Shot(max_side=default_max_side(task.type)),
     )
 
 

@@ -1,4 +1,7 @@
-"""`edgevlm check`: is the configuration right, and what would run? Starts nothing, connects to nothing."""
+"""`edgevlm check`: is the configuration right, and what would run? Starts nothing, connects to nothing.
+
+Names are looked up, where the connectivity allows that, to say what each component needs.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from edgevlm.config.compatibility import Compatibility, judge
 from edgevlm.config.load import load
 from edgevlm.config.mistakes import InvalidConfig, Mistake
 from edgevlm.config.model import Config, RuleConfig
-from edgevlm.config.reach import Component, Key, address_of, components, frames_reach, parts_of
+from edgevlm.config.reach import Key, address_of
 from edgevlm.config.references import models_of, sinks_of
 from edgevlm.config.sample import flow
+from edgevlm.runtime.egress import Connectivity
 from edgevlm.runtime.exits import EX_CONFIG, EX_OK
 from edgevlm.runtime.section import Section
 
@@ -27,6 +32,7 @@ from edgevlm.runtime.section import Section
 def check(
     path: Path,
     *,
+    connectivity: Connectivity | None = None,
     as_json: bool = False,
     stream: TextIO | None = None,
     errors: TextIO | None = None,
@@ -36,10 +42,11 @@ def check(
 
     Args:
         path: the configuration file.
+        connectivity: judge by this one instead of the file's own.
         as_json: print one JSON document on `stream`, and nothing else anywhere.
         stream: where the summary goes; standard output when absent.
         errors: where mistakes and warnings go; standard error when absent.
-        environ: where `!env` and `!credential` look.
+        environ: where `!env` and `!credential` look, and where a proxy may be named.
 
     """
     stream, errors = stream or sys.stdout, errors or sys.stderr
@@ -49,13 +56,18 @@ def check(
         config, warnings = loaded.config, loaded.warnings
     except InvalidConfig as error:
         config, warnings, mistakes = error.rest, error.warnings, error.mistakes
+    wrong = [mistake.path for mistake in mistakes]
+    found = judge(
+        config, connectivity=connectivity, environ=environ, ignored=lambda key: _touches(_path(key), wrong)
+    )
     if as_json:
-        print(json.dumps(report(config, mistakes, warnings)), file=stream)
+        print(json.dumps(report(config, mistakes, warnings, found)), file=stream)
     else:
         print_findings(mistakes, warnings, errors)
         if not mistakes:
-            print_summary(config, stream)
-    return EX_CONFIG if mistakes else EX_OK
+            print_summary(config, found, stream)
+            print_incompatible(found, errors)
+    return EX_CONFIG if mistakes or found.incompatible_rules() else EX_OK
 
 
 def print_findings(mistakes: tuple[Mistake, ...], warnings: tuple[Mistake, ...], stream: TextIO) -> None:
@@ -66,50 +78,41 @@ def print_findings(mistakes: tuple[Mistake, ...], warnings: tuple[Mistake, ...],
         print(mistake, file=stream)
 
 
-def report(config: Config, mistakes: tuple[Mistake, ...], warnings: tuple[Mistake, ...]) -> dict[str, Any]:
+def print_incompatible(found: Compatibility, stream: TextIO) -> None:
+    """Print a line for each rule that could not run."""
+    for rule in found.incompatible_rules():
+        print(f"rule {rule.title} cannot run {found.connectivity}: {rule.code}: {rule.message}", file=stream)
+
+
+def report(
+    config: Config, mistakes: tuple[Mistake, ...], warnings: tuple[Mistake, ...], found: Compatibility
+) -> dict[str, Any]:
     """Return the document of `check --json`; what holds a mistake is not judged."""
     wrong = [mistake.path for mistake in mistakes]
-    parts = [part for part in components(config) if not _touches(_path(part), wrong)]
     return {
-        "ok": not mistakes,
+        "ok": not mistakes and not found.incompatible_rules(),
         "errors": [mistake.as_json() for mistake in mistakes],
         "warnings": [warning.as_json() for warning in warnings],
-        "compatibility": [part.as_json() for part in parts],
-        "rules": _rules(config, parts, wrong),
+        "compatibility": [part.as_json() for part in found.components],
+        "rules": [
+            rule.as_json()
+            for rule in found.rules
+            if not _touches(f"cameras.{rule.camera}.rules.{rule.rule}", wrong)
+        ],
         "cameras": [
-            {"camera": name, "frames_reach": frames_reach(camera, config)}
-            for name, camera in config.cameras.items()
+            {"camera": name, "frames_reach": found.frames_reach[name]}
+            for name in config.cameras
             if not _touches(f"cameras.{name}", wrong)
         ],
     }
 
 
-def _rules(config: Config, parts: list[Component], wrong: list[str]) -> list[dict[str, Any]]:
-    known = {(part.kind, part.name): part.verdict for part in parts}
-    return [
-        _rule(camera, name, config, known)
-        for camera, section in config.cameras.items()
-        for name in section.rules
-        if not _touches(f"cameras.{camera}.rules.{name}", wrong)
-    ]
-
-
-def _rule(camera: str, name: str, config: Config, known: Mapping[Key, str]) -> dict[str, Any]:
-    """Judge a rule by what it needs: surely right, or not known."""
-    rule = config.cameras[camera].rules[name]
-    verdicts = {known.get(part, "wrong") for part in parts_of(camera, rule, config)}
-    code = "invalid_configuration" if "wrong" in verdicts else "unresolved_host"
-    sure = verdicts == {"ok"}
-    return {
-        "rule": f"{camera}/{name}",
-        "verdict": "ok" if sure else "unknown",
-        "code": None if sure else code,
-        "model": next(iter(models_of(config, rule)), None),
-    }
-
-
-def _path(part: Component) -> str:
-    return f"cameras.{part.name}.source" if part.kind == "source" else f"{part.kind}s.{part.name}"
+def _path(key: Key) -> str:
+    """Return where a component stands in the file."""
+    kind, name = key
+    if kind == "source":
+        return f"cameras.{name}.source"
+    return f"models.{name}.frame_url" if kind == "frame_url" else f"{kind}s.{name}"
 
 
 def _touches(path: str, wrong: list[str]) -> bool:
@@ -126,9 +129,9 @@ class Overview:
     rows: tuple[tuple[str, ...], ...]
 
 
-def print_summary(config: Config, stream: TextIO) -> None:
-    """Say what would run."""
-    overviews = [overview for overview in _overviews(config) if overview.rows]
+def print_summary(config: Config, found: Compatibility, stream: TextIO) -> None:
+    """Say what would run, what it needs, and where pixels can go."""
+    overviews = [overview for overview in (*_overviews(config), *_needs(found)) if overview.rows]
     if stream.isatty():
         console = Console(file=stream)
         for overview in overviews:
@@ -139,6 +142,26 @@ def print_summary(config: Config, stream: TextIO) -> None:
                 print(f"{overview.columns[0]} {name}: {', '.join(filter(None, columns))}", file=stream)
     counts = ", ".join(f"{len(overview.rows)} {overview.title}" for overview in _overviews(config))
     print(f"the configuration of {config.node} is right: {counts}", file=stream)
+
+
+def _needs(found: Compatibility) -> list[Overview]:
+    """Return the compatibility report as tables."""
+    components = [
+        (part.title, _needed(part.needs), part.verdict, part.code or "", part.message)
+        for part in found.components
+    ]
+    cameras = [(name, _REACHES[reach]) for name, reach in found.frames_reach.items()]
+    return [
+        Overview("components", ("component", "needs", found.connectivity, "code", "why"), tuple(components)),
+        Overview("pixels", ("pixels of", "can go"), tuple(cameras)),
+    ]
+
+
+def _needed(needs: str) -> str:
+    return "needs nothing else" if needs == "none" else f"needs {needs}"
+
+
+_REACHES = {"none": "not off this box", "lan": "within the site", "internet": "to the internet"}
 
 
 def _table(overview: Overview) -> Table:

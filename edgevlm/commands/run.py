@@ -8,6 +8,7 @@ from pathlib import Path
 
 import structlog
 
+from edgevlm.config.compatibility import Compatibility, judge
 from edgevlm.config.load import Loaded, load
 from edgevlm.daemon import Daemon, serve
 from edgevlm.errors import ConfigError, EdgevlmError
@@ -48,10 +49,46 @@ def run(path: Path, *, log_level: logs.Level, log_json: bool, as_json: bool) -> 
 async def _serve(loaded: Loaded, directory: Path, *, as_json: bool) -> None:
     if not loaded.config.cameras:
         raise ConfigError(f"{loaded.path}: no cameras: nothing to run; see config/examples")
-    daemon = Daemon(loaded.config, state_directory=directory)
+    found = await asyncio.to_thread(judge, loaded.config)
+    _tell(found)
+    _refuse(found, loaded)
+    daemon = Daemon(loaded.config, state_directory=directory, compatibility=found)
     if as_json:
         daemon.on_message = _print
     await serve(daemon, Notifier.from_environ())
+
+
+def _tell(found: Compatibility) -> None:
+    """Log the compatibility report, component by component."""
+    for part in found.components:
+        write = log.warning if part.severity == "hard" else log.info
+        write(
+            f"{part.title} is {part.verdict} {found.connectivity}",
+            needs=part.needs,
+            address=part.address,
+            resolved=list(part.resolved),
+            code=part.code,
+            why=part.message,
+        )
+    for rule in found.incompatible_rules():
+        log.error("a rule cannot run", rule=rule.title, code=rule.code, why=rule.message)
+
+
+def _refuse(found: Compatibility, loaded: Loaded) -> None:
+    """Refuse to start where a rule cannot run and the site does not want the rest to run without it.
+
+    Raises:
+        ConfigError: it names each such rule, and why.
+
+    """
+    rules = found.incompatible_rules()
+    lenient = found.connectivity == "offline" or loaded.config.site.on_incompatible == "disable"
+    one_works = any(rule.runs and rule.enabled for rule in found.rules)
+    if not rules or (lenient and one_works):
+        return
+    told = "; ".join(f"{rule.title}: {rule.code}: {rule.message}" for rule in rules)
+    hint = "" if lenient else "; site.on_incompatible: disable would run the other rules"
+    raise ConfigError(f"{loaded.path}: cannot run {found.connectivity}: {told}{hint}")
 
 
 def _print(message: Message) -> None:

@@ -38,7 +38,9 @@ async def ask_once(config: Config, plan: Plan, cameras: Sequence[CameraSpec]) ->
     answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
     async def take_pictures(request: Request) -> tuple[Picture, ...]:
-        return tuple([await camera.picture(max_side=request.max_side) for camera in hosts.cameras.values()])
+        return tuple(
+            [await camera.picture(max_side=request.shot.max_side) for camera in hosts.cameras.values()]
+        )
 
     async def deliver(answer: Answer) -> None:
         answered.set_result(answer)

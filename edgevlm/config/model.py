@@ -6,15 +6,18 @@ import re
 import socket
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, field_validator
 
-from edgevlm.capture.config import PolygonConfig, SourceConfig
+from edgevlm.capture.config import Fraction, PolygonConfig, SourceConfig
 from edgevlm.choose.config import TriggerConfig
 from edgevlm.infer.config import ModelConfig
 from edgevlm.infer.task import TaskConfig
 from edgevlm.publish.config import SinkConfig
+from edgevlm.runtime.addresses import network_of
 from edgevlm.runtime.section import Name, Section
 
+VariableName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+VariableValue = Annotated[str, Field(max_length=500)]
 LabelValue = Annotated[str, Field(max_length=255)]
 Labels = dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")], LabelValue]
 
@@ -30,6 +33,33 @@ class PictureConfig(Section):
 
     max_side: int | None = Field(default=None, ge=64, le=8192)
     """Longest side in pixels; by task when absent (1920 for `ocr`, 1280 else)."""
+    crop: Literal["full", "zone"] | Annotated[list[Fraction], Field(min_length=4, max_length=4)] = "full"
+    """What to show: all, what surrounds the trigger's zones, or a box [left, top, right, bottom] in 0 to 1.
+
+    It is cut out before scaling, so that a small part is seen in full detail.
+    """
+    margin: float = Field(default=0.1, ge=0, le=1)
+    """How far the crop reaches beyond the zone or box on each side, as a fraction of its size."""
+
+    @field_validator("crop")
+    @classmethod
+    def _is_a_box(cls, crop: str | list[float]) -> str | list[float]:
+        if not isinstance(crop, str) and not (crop[0] < crop[2] and crop[1] < crop[3]):
+            raise ValueError(
+                "must be full, zone or a box [left, top, right, bottom], e.g. [0.2, 0.1, 0.6, 0.9]"
+            )
+        return crop
+
+
+class FramesConfig(Section):
+    """Several frames for one question, the oldest first."""
+
+    count: int = Field(default=1, ge=1, le=16)
+    """How many, evenly spaced in time."""
+    before_secs: float = Field(default=0.0, ge=0, le=60)
+    """The first is this much older than the trigger; the camera's `ring_secs` must reach back so far."""
+    after_secs: float = Field(default=0.0, ge=0, le=60)
+    """The last is this much younger than the trigger: the question waits for it."""
 
 
 class RuleConfig(Section):
@@ -51,6 +81,8 @@ class RuleConfig(Section):
     """Longest time from dispatch to answer, over all attempts."""
     picture: PictureConfig = PictureConfig()
     """How the frame becomes a picture."""
+    frames: FramesConfig = FramesConfig()
+    """Several frames for one question."""
     labels: Labels = {}
     """Your own keys and values, copied into every result."""
     enabled: bool = True
@@ -64,21 +96,41 @@ class CameraConfig(Section):
     """Where its frames come from."""
     rules: dict[Name, RuleConfig] = {}
     """Questions about this camera, by name."""
+    zones: dict[Name, PolygonConfig] = {}
+    """Parts of the picture by name, for triggers and crops."""
     privacy_masks: list[PolygonConfig] = []
     """Blackened before anything leaves the capture host."""
     labels: Labels = {}
     """Your own keys and values, copied into every result."""
     enabled: bool = True
     """A disabled camera is checked but not opened."""
+    leaves: Literal["none", "lan", "internet"] = "internet"
+    """How far its pixels may go: not off this box, within the site, or anywhere. A rule whose model, or sink
+    with evidence, goes further is refused."""
     ring_secs: float = Field(default=10.0, ge=1, le=600)
     """How much of the stream is kept in memory, compressed."""
     ring_bytes: int = Field(default=16_000_000, ge=1_000_000, le=1_000_000_000)
     """The ring's other bound; whichever comes first."""
 
 
+def _network(text: str) -> str:
+    return str(network_of(text))
+
+
+LanNetwork = Annotated[str, AfterValidator(_network)]
+
+
 class SiteConfig(Section):
     """The box and where it stands."""
 
+    connectivity: Literal["online", "offline", "air-gapped"] = "online"
+    """`offline`: what needs the internet is skipped. `air-gapped`: it is refused, and so is every connection
+    to an address that is not of this box or site."""
+    lan_networks: list[LanNetwork] = Field(default=[], examples=[["2001:db8:1::/64"]])
+    """Further networks that count as lan, beside the private ones."""
+    on_incompatible: Literal["refuse", "disable"] = "refuse"
+    """What a rule does that is left without a permitted model, sink or source: `refuse` keeps edgevlm from
+    starting (exit 78), `disable` runs the other rules. With `offline` it is always `disable`."""
     timezone: str | None = None
     """E.g. `Europe/Berlin`: names the days of result files. The system's when absent."""
 
@@ -97,6 +149,8 @@ class Config(Section):
     """Name of this box in topics and results; made from the host name when absent."""
     labels: Labels = {}
     """Your own keys and values, copied into every result."""
+    vars: dict[VariableName, VariableValue] = {}
+    """Values for `{vars.NAME}` in prompts."""
     site: SiteConfig = SiteConfig()
     """The box and where it stands."""
     models: dict[Name, ModelConfig] = {}

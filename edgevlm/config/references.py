@@ -19,6 +19,7 @@ from edgevlm.config.mistakes import KeyPath, Report, all_known, did_you_mean
 from edgevlm.config.model import Config, RuleConfig, default_node
 from edgevlm.config.shape import options
 from edgevlm.infer.config import EmbeddedConfig
+from edgevlm.infer.variables import variables_in
 from edgevlm.publish.config import FileSinkConfig, MqttSinkConfig
 from edgevlm.runtime.section import RESERVED_NAMES
 
@@ -104,6 +105,53 @@ def _check_tasks(config: Config, report: Report) -> None:
                     f"the embedded model {name} can only do ocr",
                     "name another model for this rule, or take the task ocr",
                 )
+
+
+def _check_zones(config: Config, report: Report) -> None:
+    for name, camera in config.cameras.items():
+        for rule_name, rule in camera.rules.items():
+            path: KeyPath = ("cameras", name, "rules", rule_name)
+            declared = report.places.below(("cameras", name, "zones"))
+            for index, zone in enumerate(rule.trigger.zones):
+                if zone not in declared:
+                    hint = (
+                        did_you_mean(zone, declared)
+                        if declared
+                        else "describe it below the camera's `zones:`"
+                    )
+                    message = f"no zone of this camera is called {report.quoted(zone)}"
+                    report.wrong_value((*path, "trigger", "zones", index), message, hint)
+            if rule.picture.crop == "zone" and not rule.trigger.zones:
+                where = (*path, "picture", "crop")
+                report.wrong_value(
+                    where, "the trigger names no zones to crop to", "add `zones:` to the trigger"
+                )
+
+
+def _check_frames(config: Config, report: Report) -> None:
+    for name, camera in config.cameras.items():
+        for rule_name, rule in camera.rules.items():
+            path: KeyPath = ("cameras", name, "rules", rule_name, "frames")
+            frames = rule.frames
+            if frames.before_secs > camera.ring_secs:
+                hint = f"raise the camera's `ring_secs` to {frames.before_secs:g} or more"
+                report.wrong_value((*path, "before_secs"), f"the ring holds {camera.ring_secs:g} s", hint)
+            if frames.count > 1 and frames.before_secs + frames.after_secs <= 0:
+                hint = "say how far they are spread: before_secs, after_secs"
+                report.wrong_value((*path, "count"), "several frames of one instant are the same frame", hint)
+
+
+def _check_variables(config: Config, report: Report) -> None:
+    for path, rule in _rules(config):
+        for key in ("prompt", "system_prompt"):
+            text = getattr(rule.task, key, None) or ""
+            for variable in variables_in(text):
+                name = variable.removeprefix("vars.")
+                if variable.startswith("vars.") and name not in config.vars:
+                    hint = (
+                        did_you_mean(name, list(config.vars)) if config.vars else "describe it below `vars:`"
+                    )
+                    report.wrong_value((*path, "task", key), f"no variable is called {name}", hint)
 
 
 def _check_names(config: Config, report: Report) -> None:
@@ -246,6 +294,9 @@ _CHECKS: tuple[Callable[[Config, Report], None], ...] = (
     _check_names,
     _check_models,
     _check_tasks,
+    _check_zones,
+    _check_frames,
+    _check_variables,
     _check_sinks,
     _check_sources,
     _check_certificates,

@@ -189,6 +189,7 @@ NAME_PATTERN = r"^[a-z0-9_-]{1,64}$"
 PATTERNS = {
     NAME_PATTERN: "1 to 64 of the characters a-z, 0-9, _ and -",
     r"^[A-Za-z0-9_.-]{1,64}$": "1 to 64 letters, digits, _, . and -",
+    r"^[A-Za-z0-9_-]{1,64}$": "1 to 64 letters, digits, _ and -",
     r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$": "up to 64 letters, digits, _ and -, not a digit first",
     r"^[^+#$/\x00\s][^+#\x00\s]{0,99}$": "an MQTT topic without +, # and spaces, e.g. site/edgevlm",
 }

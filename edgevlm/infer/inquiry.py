@@ -44,6 +44,12 @@ class Inquiry:
         """Width and height of the picture that boxes refer to."""
         return self.pictures[-1].width, self.pictures[-1].height
 
+    @property
+    def source_size(self) -> tuple[int, int] | None:
+        """Width and height of the frame that this picture was cut from."""
+        newest = self.pictures[-1]
+        return (newest.source_width, newest.source_height) if newest.source_width else None
+
     def plan(self) -> Attempts:
         """Return the attempts that this request may make."""
         fresh_until_ns = self.captured_mono_ns + int(self.request.max_age_secs * 1e9)
