@@ -35,6 +35,14 @@ class Level(StrEnum):
     error = "error"
 
 
+class Connectivity(StrEnum):
+    """What a site lets through."""
+
+    online = "online"
+    offline = "offline"
+    air_gapped = "air-gapped"
+
+
 class Task(StrEnum):
     """Task types by their names in the configuration."""
 
@@ -83,11 +91,41 @@ def run(
 
 
 @app.command(epilog="Example: edgevlm check -c edgevlm.yaml")
-def check(config: Config = Path("/etc/edgevlm/edgevlm.yaml"), *, as_json: Json = False) -> None:
-    """Read a configuration and say everything that is wrong with it, with line and column."""
+def check(
+    config: Config = Path("/etc/edgevlm/edgevlm.yaml"),
+    connectivity: Annotated[
+        Connectivity | None,
+        typer.Option(help="Judge what works by this, instead of the file's site.connectivity."),
+    ] = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Read a configuration and say all that is wrong with it, and what of it works here.
+
+    Exits 78 also when a rule is left without a usable model, sink or source.
+    """
     from edgevlm.commands.check import check as check_config
 
-    raise typer.Exit(check_config(config, as_json=as_json))
+    raise typer.Exit(
+        check_config(config, connectivity=connectivity.value if connectivity else None, as_json=as_json)
+    )
+
+
+@app.command(epilog="Example: edgevlm egress --systemd > /etc/systemd/system/edgevlm.service.d/egress.conf")
+def egress(
+    config: Config = Path("/etc/edgevlm/edgevlm.yaml"),
+    user: Annotated[str, typer.Option(help="With --nft: whose packets are judged.")] = "edgevlm",
+    *,
+    systemd: Annotated[bool, typer.Option("--systemd", help="A drop-in for the service.")] = False,
+    nft: Annotated[bool, typer.Option("--nft", help="A table for nftables.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Print a wall for the kernel that lets nothing out but to what a configuration names on this site."""
+    from edgevlm.commands.egress import egress as print_wall
+
+    if systemd == nft:
+        _usage("choose one of --systemd and --nft")
+    raise typer.Exit(print_wall(config, form="systemd" if systemd else "nft", user=user, as_json=as_json))
 
 
 @app.command(epilog="Example: edgevlm schema > edgevlm.schema.json")

@@ -19,8 +19,15 @@ class Orders:
     """Knows every camera's pipeline; called on the event loop."""
 
     def __init__(
-        self, pipelines: Mapping[str, Pipeline], publisher: Publisher, boards: tuple[NoticeBoard, ...]
+        self,
+        pipelines: Mapping[str, Pipeline],
+        publisher: Publisher,
+        boards: tuple[NoticeBoard, ...],
+        *,
+        barred: Mapping[tuple[str, str], str] | None = None,
     ) -> None:
+        """Store; `barred` tells of rules that are there but cannot run, and why."""
+        self._barred = barred or {}
         self._pipelines = pipelines
         self._publisher = publisher
         self._boards = boards
@@ -34,7 +41,8 @@ class Orders:
             pipeline.camera.set_enabled(enabled=bool(command.enabled))
             _accept(command, camera=command.camera, enabled=command.enabled)
         elif command.rule is None or command.rule not in pipeline.plans:
-            self._refuse(command, f"camera {command.camera!r} has no rule {command.rule!r}")
+            none = f"camera {command.camera!r} has no rule {command.rule!r}"
+            self._refuse(command, self._barred.get((command.camera, command.rule or ""), none))
         else:
             self._to_rule(command, pipeline, command.rule)
 

@@ -49,6 +49,7 @@ THREAD_MODULES = {
     "edgevlm.publish.file": "a named executor: fsync takes its time",
     "edgevlm.publish.mqtt_network": "paho's one network thread",
     "edgevlm.publish.stdout": "a named executor: whoever reads us may be slow",
+    "edgevlm.runtime.lookup": "daemon threads: a look-up may hang, and nothing must wait for it",
 }
 
 BANNED_WORDS = re.compile(

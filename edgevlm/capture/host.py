@@ -41,6 +41,7 @@ from edgevlm.capture.link import (
 from edgevlm.capture.outbox import Outbox
 from edgevlm.capture.runner import CameraRunner
 from edgevlm.errors import CaptureError, LinkError, NoFrame
+from edgevlm.runtime import egress
 
 _REPORT_SECS = 2.0
 _MAX_WAITING_PICTURES = 64
@@ -189,6 +190,7 @@ class CaptureHost:
 def main(link_fd: int, parent_pid: int) -> None:
     """Run a capture host on the socket that the daemon left open as `link_fd`."""
     faulthandler.enable()
+    egress.enforce(egress.Policy("none"))  # cameras are FFmpeg's; no Python code here connects to anything
     _die_with(parent_pid)
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)  # the daemon alone decides when we end, by closing the link

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edgevlm.errors import PublishError, SinkRejected, SinkUnreachable
+from edgevlm.runtime.egress import EgressRefused
 
 CauseCode = Literal[
     "unreachable",
@@ -26,9 +27,11 @@ CauseCode = Literal[
     "lost",
     "stuck",
     "fault",
+    "forbidden",
     "left",
 ]
-"""`closed`: the broker said why; `lost`: nobody did; `stuck`: it is silent; `left`: we have gone."""
+"""`forbidden`: the egress policy refuses it;
+`closed`: the broker said why; `lost`: nobody did; `stuck`: it is silent; `left`: we have gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,8 @@ def of_exception(err: Exception, host: str, port: int, *, tls: bool) -> Cause:
             return of_silence(tls=tls)
         case ssl.SSLError():
             return Cause("tls", _tls_text(err, port), needs_person=True)
+        case EgressRefused():
+            return Cause("forbidden", str(err.strerror), needs_person=True)
         case socket.gaierror():
             return Cause("name", f"the name {host} cannot be resolved: {err.strerror}")
         case OSError():

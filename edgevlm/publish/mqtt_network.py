@@ -28,6 +28,7 @@ from edgevlm.publish import mqtt_causes
 from edgevlm.publish.config import MqttSinkConfig
 from edgevlm.publish.mqtt_causes import Cause
 from edgevlm.publish.mqtt_wire import Announced, Incoming, MqttVersion, Publish, port_of, tls_context
+from edgevlm.runtime import egress, lookup
 
 MAX_IN_FLIGHT = 20
 MAX_INCOMING_BYTES = 65_536
@@ -159,7 +160,7 @@ class Network:
 
     def _build(self, login: Login) -> Client:
         version = MQTTProtocolVersion.MQTTv5 if self._is_5 else MQTTProtocolVersion.MQTTv311
-        client = Client(
+        client = _DirectClient(
             CallbackAPIVersion.VERSION2, login.client_id, protocol=version, reconnect_on_failure=False
         )
         config = self._config
@@ -249,6 +250,20 @@ class Network:
     def _post(self, what: Callable[..., None], *args: object) -> None:
         with contextlib.suppress(RuntimeError):  # the event loop is closed: nobody is left to be told
             self._loop.call_soon_threadsafe(what, *args)
+
+
+class _DirectClient(Client):
+    """Connects to the addresses that the egress policy allows, without a proxy."""
+
+    def _create_socket_connection(self) -> socket.socket:
+        # paho itself would look the name up anew, and go through a proxy that the environment names.
+        failure: OSError | None = None
+        for address in lookup.permitted(self._host, egress.current()):
+            try:
+                return socket.create_connection((str(address), self._port), timeout=self._connect_timeout)
+            except OSError as err:
+                failure = err
+        raise failure or lookup.NotFound("no address")
 
 
 class _Ear(logging.Handler):

@@ -6,6 +6,7 @@ import json
 from typing import Any, Literal
 
 from edgevlm import __version__
+from edgevlm.config.compatibility import Compatibility
 from edgevlm.config.model import Config, RuleConfig
 from edgevlm.publish.sink import Notice
 from edgevlm.records import Answer, CameraHealth
@@ -44,8 +45,11 @@ def camera_notice(health: CameraHealth) -> Notice:
     return Notice(f"{health.camera}/status", str(health.state))
 
 
-def info_notice(config: Config) -> Notice:
-    """Return what this daemon is made of: version, cameras with their rules, models; retained, no secrets."""
+def info_notice(config: Config, found: Compatibility | None = None) -> Notice:
+    """Return what this daemon is made of: version, cameras with their rules, models; retained, no secrets.
+
+    With `found`, also what each component needs, and what cannot work at the site's connectivity.
+    """
     info = {
         "version": __version__,
         "node": config.node,
@@ -58,8 +62,18 @@ def info_notice(config: Config) -> Notice:
         },
         "models": {name: {"type": model.type, "model": model.model} for name, model in config.models.items()},
         "sinks": {name: sink.type for name, sink in config.sinks.items()},
+        **(_compatibility(found) if found is not None else {}),
     }
     return Notice("info", json.dumps(info, separators=(",", ":")))
+
+
+def _compatibility(found: Compatibility) -> dict[str, Any]:
+    return {
+        "connectivity": found.connectivity,
+        "compatibility": [component.as_json() for component in found.components],
+        "rules": [rule.as_json() for rule in found.rules],
+        "frames_reach": dict(found.frames_reach),
+    }
 
 
 def _rule(rule: RuleConfig) -> dict[str, str]:

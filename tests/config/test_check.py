@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from edgevlm.commands.check import check
+from edgevlm.runtime.timesync import clock_state
 
 GOOD = """\
 node: gateway-7
 models:
   local: {type: openai-compatible, base_url: 'http://10.0.0.5:8000/v1', model: q}
-  cloud: {type: openai-compatible, base_url: 'https://vlm.example.com/v1', model: q, api_key: c4n4ry-S3cret}
+  cloud: {type: openai-compatible, base_url: 'https://vlm.example.invalid/v1', model: q, api_key: c4n4ry-S3cret}
   reader: {type: embedded}
 sinks:
   broker: {type: mqtt, host: localhost}
@@ -63,6 +64,9 @@ def document(tmp_path: Path, text: str) -> dict[str, Any]:
 def test_a_right_file_is_summed_up(tmp_path: Path) -> None:
     code, out, errors = run(tmp_path, GOOD)
     assert code == 0
+    clock = f"edgevlm asks no time server; results carry clock: {clock_state()}"
+    why = next(line for line in out.splitlines() if "model:cloud" in line).split("unresolved_host, ")[1]
+    assert why.startswith("vlm.example.invalid does not resolve here: ")
     assert out.splitlines() == [
         "camera dock: rtsp, rtsp://192.168.1.9/1",
         "camera bench: usb, /dev/video0, disabled",
@@ -70,10 +74,20 @@ def test_a_right_file_is_summed_up(tmp_path: Path) -> None:
         "rule dock/cloud: command, caption, cloud, results",
         "rule bench/plate: command, ocr, reader, results, disabled",
         "model local: openai-compatible, http://10.0.0.5:8000/v1",
-        "model cloud: openai-compatible, https://vlm.example.com/v1",
+        "model cloud: openai-compatible, https://vlm.example.invalid/v1",
         "model reader: embedded",
         "sink broker: mqtt, localhost:1883",
         "sink results: file, results",
+        "component source:dock: needs lan, ok, 192.168.1.9 is private",
+        "component source:bench: needs nothing else, ok, on this box",
+        "component model:local: needs lan, ok, 10.0.0.5 is private",
+        f"component model:cloud: needs unknown, unknown, unresolved_host, {why}",
+        "component model:reader: needs nothing else, ok, on this box, with the model files of its package",
+        "component sink:broker: needs nothing else, ok, this box",
+        "component sink:results: needs nothing else, ok, on this box",
+        f"component clock:system: needs nothing else, ok, {clock}",
+        "pixels of dock: to the internet",
+        "pixels of bench: not off this box",
         "the configuration of gateway-7 is right: 2 cameras, 3 rules, 3 models, 2 sinks",
     ]
     assert [line.split(": ")[1:3] for line in errors.splitlines()] == [
@@ -132,6 +146,7 @@ def test_the_json_document_of_a_right_file(tmp_path: Path) -> None:
         "model:reader": ("none", "ok"),
         "sink:broker": ("none", "ok"),
         "sink:results": ("none", "ok"),
+        "clock:system": ("none", "ok"),
     }
     assert found["compatibility"][0] == {
         "component": "source:dock",
@@ -144,7 +159,7 @@ def test_the_json_document_of_a_right_file(tmp_path: Path) -> None:
         "verdict": "ok",
         "code": None,
         "severity": "soft",
-        "message": "needs lan",
+        "message": "192.168.1.9 is private",
     }
     assert found["rules"] == [
         {"rule": "dock/truck", "verdict": "ok", "code": None, "model": "local"},
@@ -152,7 +167,7 @@ def test_the_json_document_of_a_right_file(tmp_path: Path) -> None:
         {"rule": "bench/plate", "verdict": "ok", "code": None, "model": "reader"},
     ]
     assert found["cameras"] == [
-        {"camera": "dock", "frames_reach": None},
+        {"camera": "dock", "frames_reach": "internet"},
         {"camera": "bench", "frames_reach": "none"},
     ]
 
@@ -175,15 +190,15 @@ def test_the_json_document_of_a_right_file(tmp_path: Path) -> None:
         ("[::ffff:8.8.8.8]", "internet"),
         ("8.8.8.8", "internet"),
         ("[2606:4700::1]", "internet"),
-        ("203.0.113.1", "unknown"),
-        ("0.0.0.0", "unknown"),
-        ("example.com", "unknown"),
+        ("203.0.113.1", "internet"),
+        ("0.0.0.0", "none"),
+        ("example.invalid", "unknown"),
         ("[::1", "unknown"),
     ],
 )
-def test_only_what_an_address_tells_is_told(host: str, needs: str, tmp_path: Path) -> None:
+def test_an_address_tells_what_it_needs(host: str, needs: str, tmp_path: Path) -> None:
     text = f"models: {{m: {{type: openai-compatible, base_url: 'http://{host}/v1', model: q}}}}\n"
-    (part,) = document(tmp_path, text)["compatibility"]
+    part = document(tmp_path, text)["compatibility"][0]
     assert part["needs"] == needs
     assert part["verdict"] == ("unknown" if needs == "unknown" else "ok")
 
@@ -202,6 +217,7 @@ def test_what_is_right_in_a_wrong_file_is_still_told(tmp_path: Path) -> None:
         "model:cloud",
         "sink:broker",
         "sink:results",
+        "clock:system",
     }
     assert found["rules"] == [
         {"rule": "dock/cloud", "verdict": "unknown", "code": "unresolved_host", "model": "cloud"},
@@ -212,7 +228,8 @@ def test_what_is_right_in_a_wrong_file_is_still_told(tmp_path: Path) -> None:
 def test_a_file_that_is_not_yaml_has_a_document_too(tmp_path: Path) -> None:
     found = document(tmp_path, "a: [\n")
     assert len(found["errors"]) == 1
-    assert (found["compatibility"], found["rules"], found["cameras"]) == ([], [], [])
+    assert [part["component"] for part in found["compatibility"]] == ["clock:system"]
+    assert (found["rules"], found["cameras"]) == ([], [])
 
 
 def test_an_absent_file_is_a_configuration_error(tmp_path: Path) -> None:
