@@ -99,9 +99,7 @@ class Daemon:
         )
         sources = frozenset(self._usable("source", self.config.cameras))
         disabled = frozenset(
-            name
-            for name, camera in self.config.cameras.items()
-            if not camera.enabled or name not in sources
+            name for name, camera in self.config.cameras.items() if not camera.enabled or name not in sources
         )
         self.hosts = Hosts(
             camera_specs(self.config),
@@ -125,9 +123,7 @@ class Daemon:
     def _barred_rules(self) -> dict[tuple[str, str], str]:
         """Return the rules that cannot run, and why."""
         rules = self._found.rules if self._found is not None else ()
-        return {
-            (rule.camera, rule.rule): f"{rule.code}: {rule.message}" for rule in rules if not rule.runs
-        }
+        return {(rule.camera, rule.rule): f"{rule.code}: {rule.message}" for rule in rules if not rule.runs}
 
     def _build_relays(self) -> list[Relay]:
         """Return a relay for each network camera where FFmpeg may not open sockets to it itself."""
@@ -164,13 +160,20 @@ class Daemon:
         camera = self.hosts.cameras[name]
         camera.on_health = self._camera_changed
         return Pipeline(
-            camera, rules, plans, ask_nowait=self.pool.ask_nowait, clock=self.clock, timezone=self._timezone
+            camera,
+            rules,
+            plans,
+            ask_nowait=self.pool.ask_nowait,
+            clock=self.clock,
+            counters=self.counters,
+            timezone=self._timezone,
         )
 
     # --- what the stages call ---------------------------------------------------------------------------
 
     async def _take_pictures(self, request: Request) -> tuple[Picture, ...]:
-        return (await self.hosts.cameras[request.camera].picture(max_side=request.shot.max_side),)
+        camera = self.hosts.cameras[request.camera]
+        return await camera.pictures(request.shot, request.trigger.fired_mono_ns)
 
     async def _deliver(self, answer: Answer) -> None:
         message = self.publisher.deliver(answer)

@@ -65,7 +65,7 @@ class Orders:
         if command.reply is not None:
             self._publisher.reply_to(request, command.reply)
         log.info("asked by command", camera=command.camera, rule=rule, request_id=request.id)
-        pipeline.ask_nowait(request)
+        pipeline.ask(request)
 
     def _refuse(self, command: Command, why: str) -> None:
         log.warning("a command is refused", camera=command.camera, rule=command.rule, why=why)

@@ -44,6 +44,7 @@ class Pipeline:
         *,
         ask_nowait: Callable[[Request], None],
         clock: Clock,
+        counters: Counters,
         timezone: tzinfo | None = None,
     ) -> None:
         self.camera = camera
@@ -52,13 +53,16 @@ class Pipeline:
         self._timezone = timezone
         self.rules = rules
         self.plans = plans
-        self.ask_nowait = ask_nowait
+        self._ask_nowait = ask_nowait
+        self._counters = counters
+        self._later: asyncio.TaskGroup | None = None
         self._clock = clock
         self._wake = asyncio.Event()
 
     async def run(self) -> None:
         """Follow the camera and the clock until cancelled."""
         async with asyncio.TaskGroup() as group:
+            self._later = group
             group.create_task(self._follow_looks(), name=f"edgevlm[{self.camera.name}].looks")
             group.create_task(self._follow_clock(), name=f"edgevlm[{self.camera.name}].choose")
 
@@ -71,13 +75,29 @@ class Pipeline:
         while True:
             self._wake.clear()
             for trigger in self.rules.fired_by_clock(self._clock.monotonic_ns()):
-                self.ask_nowait(self._request(trigger))
+                self.ask(self._request(trigger))
             await wait_for(self._wake, self._pause_secs(), self._clock)
 
     def _pause_secs(self) -> float | None:
         """Return how long no rule is due; None when only a look or a command can change that."""
         due_ns = self.rules.next_due_mono_ns()
         return None if due_ns is None else max(0.0, (due_ns - self._clock.monotonic_ns()) / 1e9)
+
+    def ask(self, request: Request) -> None:
+        """Hand `request` to the pool, as soon as the last of its frames has been captured."""
+        if request.shot.after_secs and self._later is not None:
+            name = f"edgevlm[{self.camera.name}].wait-for-frames"
+            self._later.create_task(self._ask_later(request), name=name)
+        else:
+            self._ask_nowait(request)
+
+    async def _ask_later(self, request: Request) -> None:
+        try:
+            await self._clock.sleep(request.shot.after_secs)
+        except asyncio.CancelledError:
+            self._counters.drop("choose", "shutdown", f"{request.camera}/{request.rule}")
+            raise
+        self._ask_nowait(request)
 
     def _now(self) -> str:
         """Return the site's local time for a prompt, to the minute."""
@@ -91,7 +111,7 @@ class Pipeline:
     # --- commands -------------------------------------------------------------------------------------
 
     def ask_by_command(self, rule: str, *, request_id: str | None, prompt: str | None) -> Request:
-        """Return the request of somebody who asks now; `ask_nowait` sends it on its way."""
+        """Return the request of somebody who asks now; `ask` sends it on its way."""
         now_ns = self._clock.monotonic_ns()
         trigger = self.rules.fired_by_command(rule, now_ns, request_id=request_id, prompt=prompt)
         return self._request(trigger)

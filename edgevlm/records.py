@@ -154,6 +154,12 @@ class Shot:
     after_secs: float = 0.0
     """The last frame is this much younger than the trigger."""
 
+    def moments_mono_ns(self, trigger_mono_ns: int) -> list[int]:
+        """Return when the frames are to be taken, on the monotonic clock."""
+        first, last = -self.before_secs, self.after_secs
+        step = (last - first) / (self.count - 1) if self.count > 1 else 0.0
+        return [trigger_mono_ns + int((first + step * number) * 1e9) for number in range(self.count)]
+
 
 @dataclass(frozen=True, slots=True)
 class Request:

@@ -180,7 +180,7 @@ class CaptureHost:
             runner = self._cameras.get(asked.camera)
             if runner is None:
                 return PictureFailed(asked.number, NoFrame.kind, "the camera is not open")
-            return PictureTaken(asked.number, runner.picture(asked.instant, asked.max_side))
+            return PictureTaken(asked.number, runner.picture(asked))
         except CaptureError as error:
             return PictureFailed(asked.number, error.kind, error.message)
         except Exception as fault:  # noqa: BLE001 - the thread serves all cameras and must outlive one bad frame

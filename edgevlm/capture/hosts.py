@@ -42,7 +42,7 @@ from edgevlm.capture.link import (
 )
 from edgevlm.capture.spec import CameraSpec
 from edgevlm.errors import CaptureError, HostLost, LinkError, NoFrame
-from edgevlm.records import CameraHealth, CameraState, Instant, Look, Picture
+from edgevlm.records import Box, CameraHealth, CameraState, Instant, Look, Picture, Shot
 from edgevlm.runtime.backoff import Backoff
 from edgevlm.runtime.clock import Clock
 from edgevlm.runtime.counters import Counters
@@ -79,12 +79,13 @@ HealthListener = Callable[[CameraHealth, CameraHealth], None]
 class Camera:
     """The daemon's handle of one camera: its newest look, its health, pictures on demand."""
 
-    def __init__(self, spec: CameraSpec, counters: Counters, *, enabled: bool = True) -> None:
+    def __init__(self, spec: CameraSpec, *, counters: Counters, clock: Clock, enabled: bool = True) -> None:
         self.spec = spec
         self.enabled = enabled
         self.health = CameraHealth(spec.name, CameraState.STARTING if enabled else CameraState.DISABLED)
         self.on_health: HealthListener | None = None
         self._counters = counters
+        self._clock = clock
         self._look: Look | None = None
         self._fresh = asyncio.Event()
         self._host: CaptureHostProcess | None = None
@@ -103,8 +104,31 @@ class Camera:
             if look is not None:
                 yield look
 
-    async def picture(self, *, max_side: int, instant: Instant | None = None) -> Picture:
-        """Return the frame at `instant`, or the newest one.
+    async def pictures(self, shot: Shot, trigger_mono_ns: int) -> tuple[Picture, ...]:
+        """Return the frames of `shot`, the oldest first; waits for those that are still to come.
+
+        Raises:
+            NoFrame: the camera shows nothing.
+            HostLost: its capture host went away while it was asked.
+
+        """
+        if shot.count == 1 and not shot.before_secs and not shot.after_secs:
+            return (await self.picture(max_side=shot.max_side, crop=shot.crop),)
+        taken: list[Picture] = []
+        for at_ns in shot.moments_mono_ns(trigger_mono_ns):
+            await self._clock.sleep(max(0, at_ns - self._clock.monotonic_ns()) / 1e9)
+            taken.append(await self.picture(max_side=shot.max_side, crop=shot.crop, at_mono_ns=at_ns))
+        return tuple(taken)
+
+    async def picture(
+        self,
+        *,
+        max_side: int,
+        instant: Instant | None = None,
+        at_mono_ns: int | None = None,
+        crop: Box | None = None,
+    ) -> Picture:
+        """Return the frame at `instant`, the one that was shown at `at_mono_ns`, or the newest one.
 
         Raises:
             NoFrame: the camera shows nothing, or the instant has left its ring.
@@ -115,7 +139,7 @@ class Camera:
             raise NoFrame(self.name, "the camera is disabled")
         if self._host is None:
             raise HostLost(self.name, "its capture host is being replaced")
-        return await self._host.ask_picture(self.name, max_side, instant)
+        return await self._host.ask_picture(self.name, max_side, instant, at_mono_ns, crop)
 
     def set_enabled(self, *, enabled: bool) -> None:
         """Capture from now on, or not any more."""
@@ -335,13 +359,20 @@ class CaptureHostProcess:
 
     # --- pictures -------------------------------------------------------------------------------------
 
-    async def ask_picture(self, camera: str, max_side: int, instant: Instant | None) -> Picture:
+    async def ask_picture(
+        self,
+        camera: str,
+        max_side: int,
+        instant: Instant | None,
+        at_mono_ns: int | None = None,
+        crop: Box | None = None,
+    ) -> Picture:
         """Ask the host for a picture and wait for it; see `Camera.picture`."""
         number = next(self._numbers)
         future: asyncio.Future[Picture] = asyncio.get_running_loop().create_future()
         self._asked[number] = (camera, future)
         try:
-            self._send(AskPicture(number, camera, max_side, instant))
+            self._send(AskPicture(number, camera, max_side, instant, at_mono_ns, crop))
             async with asyncio.timeout(PICTURE_SECS):
                 return await future
         except TimeoutError:
@@ -412,7 +443,8 @@ class Hosts:
         counters: Counters,
     ) -> None:
         self.cameras = {
-            spec.name: Camera(spec, counters, enabled=spec.name not in disabled) for spec in specs
+            spec.name: Camera(spec, counters=counters, clock=clock, enabled=spec.name not in disabled)
+            for spec in specs
         }
         cameras = list(self.cameras.values())
         self.processes = [

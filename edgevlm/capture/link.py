@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 from edgevlm.capture.shape import build, shaped
 from edgevlm.capture.spec import CameraSpec
 from edgevlm.errors import LinkError
-from edgevlm.records import CameraHealth, Instant, Look, Picture
+from edgevlm.records import Box, CameraHealth, Instant, Look, Picture
 
 LENGTHS = struct.Struct(">II")
 BEAT_SECS = 0.5
@@ -53,7 +53,11 @@ class AskPicture:
     camera: str
     max_side: int
     instant: Instant | None = None
-    """None for the newest frame."""
+    """The very frame that is wanted; None for the newest, or for the one at `at_mono_ns`."""
+    at_mono_ns: int | None = None
+    """The frame that was shown at this moment, as far as the ring reaches."""
+    crop: Box | None = None
+    """The part of the frame to show; None for all of it."""
 
 
 # --- to the daemon ----------------------------------------------------------------------------------------

@@ -14,10 +14,13 @@ from numpy.typing import NDArray
 
 from edgevlm.capture.mask import Mask, rasterise
 from edgevlm.capture.spec import Polygon
+from edgevlm.records import Box
 
 _JPEG_SCALE = 3
 """FFmpeg's quantiser scale, 2 (best) to 31; 3 is close to what others call quality 90."""
 _BT709_FROM_HEIGHT = 720
+_LEAST_SIDE = 16
+"""A crop is never smaller than this, in pixels: no model can see less."""
 _UNMARKED = 2  # AVCOL_SPC_UNSPECIFIED
 _LUMA_AND_HALF_CHROMA = ("yuv420p", "yuvj420p")
 """Forms that can be masked as they are."""
@@ -46,10 +49,34 @@ class Painter:
         )
         return w, h, _pixels(small.planes[0], w)[:h].tobytes()
 
-    def jpeg(self, frame: VideoFrame, max_side: int) -> tuple[int, int, bytes]:
-        """Return `(width, height, JPEG)` with no side longer than `max_side` pixels."""
+    def jpeg(
+        self, frame: VideoFrame, max_side: int, crop: Box | None = None
+    ) -> tuple[int, int, bytes, Box | None]:
+        """Return `(width, height, JPEG, shown)` with no side longer than `max_side` pixels.
+
+        `shown` is the part of the frame that the picture shows: `crop`, moved to whole pixels.
+        """
+        frame, shown = self._masked(frame), None
+        if crop is not None:
+            frame, shown = self._cut(frame, crop)
         w, h = _fit(frame.width, frame.height, max_side / max(frame.width, frame.height))
-        return w, h, _encode_jpeg(_for_jpeg(self._scaler, self._masked(frame), w, h))
+        return w, h, _encode_jpeg(_for_jpeg(self._scaler, frame, w, h)), shown
+
+    def _cut(self, frame: VideoFrame, crop: Box) -> tuple[VideoFrame, Box]:
+        """Return the part of the frame inside `crop`, on even pixels because chroma has half of them."""
+        if frame.format.name not in _LUMA_AND_HALF_CHROMA:
+            frame = _for_jpeg(self._converter, frame, frame.width, frame.height)
+        left, right = _even_span(crop[0], crop[2], frame.width)
+        top, bottom = _even_span(crop[1], crop[3], frame.height)
+        part = VideoFrame(right - left, bottom - top, frame.format.name)
+        part.colorspace, part.color_range = _colorspace(frame) or frame.colorspace, frame.color_range
+        for number, step in ((0, 1), (1, 2), (2, 2)):
+            columns, rows = slice(left // step, right // step), slice(top // step, bottom // step)
+            source = _pixels(frame.planes[number], right // step)[rows, columns]
+            target = _pixels(part.planes[number], source.shape[1])
+            target[: source.shape[0]] = source
+        shown = (left / frame.width, top / frame.height, right / frame.width, bottom / frame.height)
+        return part, shown
 
     def _masked(self, frame: VideoFrame) -> VideoFrame:
         """Blacken the masked pixels at full size, so that no scaler mixes them into their neighbours."""
@@ -62,6 +89,18 @@ class Painter:
             self._mask = rasterise(self._polygons, frame.width, frame.height)
         _blacken(frame, self._mask)
         return frame
+
+
+def _even_span(first: float, last: float, pixels: int) -> tuple[int, int]:
+    """Return where a span of fractions begins and ends in pixels: even, inside, not too small."""
+    usable = pixels - pixels % 2
+    begin = min(max(0, int(first * pixels) // 2 * 2), usable)
+    end = min(usable, -(-int(last * pixels + 0.999) // 2) * 2)
+    least = min(usable, _LEAST_SIDE)
+    if end - begin < least:
+        begin = max(0, min(begin, usable - least))
+        end = begin + least
+    return begin, end
 
 
 def _fit(width: int, height: int, scale: float) -> tuple[int, int]:

@@ -94,6 +94,20 @@ class Ring:
                         return self._until(gop, packet)
             return []
 
+    def around(self, mono_ns: int) -> list[Packet]:
+        """Return the packets to decode for the frame that was shown at `mono_ns`.
+
+        That is the newest one captured by then, or the oldest one that is still here.
+        """
+        with self._lock:
+            if not self._gops:
+                return []
+            gop = next(
+                (gop for gop in reversed(self._gops) if _shown(gop.packets[0], mono_ns)), self._gops[0]
+            )
+            shown = [packet for packet in gop.packets if _shown(packet, mono_ns)] or gop.packets[:1]
+            return self._until(gop, max(shown, key=lambda packet: packet.instant.pts_ns))
+
     @staticmethod
     def _until(gop: Gop, last: Packet) -> list[Packet]:
         return gop.packets[: gop.packets.index(last) + 1]
@@ -116,3 +130,7 @@ class Ring:
         gop.packets = gop.packets[:1]
         gop.size = self._size = len(gop.packets[0].data)
         gop.closed = True
+
+
+def _shown(packet: Packet, mono_ns: int) -> bool:
+    return packet.instant.captured_mono_ns <= mono_ns

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 
-from edgevlm.capture.link import HealthReport, LookTaken, ToDaemon
+from edgevlm.capture.link import AskPicture, HealthReport, LookTaken, ToDaemon
 from edgevlm.capture.outbox import Outbox
 from edgevlm.capture.pace import LookPace
 from edgevlm.capture.painter import Painter
@@ -23,7 +23,7 @@ from edgevlm.capture.sources import build_source
 from edgevlm.capture.spec import CameraSpec
 from edgevlm.capture.vitals import Vitals
 from edgevlm.errors import CameraUnauthorized, CameraUnreachable, CaptureError, NoFrame, SourceEnded
-from edgevlm.records import CameraState, Instant, Look, Picture
+from edgevlm.records import CameraState, Look, Picture
 from edgevlm.runtime.backoff import Backoff
 
 _NS = 1_000_000_000
@@ -112,8 +112,8 @@ class CameraRunner:
 
     # --- called by the host's picture thread ----------------------------------------------------------
 
-    def picture(self, instant: Instant | None, max_side: int) -> Picture:
-        """Return the frame at `instant`, or the newest, as JPEG.
+    def picture(self, asked: AskPicture) -> Picture:
+        """Return the frame that is asked for as JPEG.
 
         Raises:
             NoFrame: there is none.
@@ -124,9 +124,10 @@ class CameraRunner:
             health = self.vitals.health()
             detail = f" ({health.detail})" if health.detail else ""
             raise NoFrame(self.spec.name, f"no frame: the camera is {health.state}{detail}")
-        frame, shown = session.frame(instant)
-        width, height, jpeg = self._picture_painter.jpeg(frame, max_side)
-        return Picture(self.spec.name, shown, width, height, jpeg)
+        frame, shown = session.frame(asked.instant, asked.at_mono_ns)
+        source_width, source_height = frame.width, frame.height
+        width, height, jpeg, crop = self._picture_painter.jpeg(frame, asked.max_side, asked.crop)
+        return Picture(self.spec.name, shown, width, height, jpeg, source_width, source_height, crop)
 
     # --- the camera's own thread ----------------------------------------------------------------------
 

@@ -80,14 +80,21 @@ class Session:
 
     # --- the picture thread ---------------------------------------------------------------------------
 
-    def frame(self, instant: Instant | None) -> tuple[VideoFrame, Instant]:
-        """Decode the frame at `instant`, or the newest good one; return it with its instant.
+    def frame(self, instant: Instant | None, at_mono_ns: int | None = None) -> tuple[VideoFrame, Instant]:
+        """Decode a frame and return it with its instant: the newest good one where nothing else is named.
+
+        Args:
+            instant: the very frame.
+            at_mono_ns: the frame that was shown at this moment, as far as the ring reaches.
 
         Raises:
             NoFrame: there is none.
 
         """
-        packets = self.ring.newest() if instant is None else self.ring.at(instant)
+        if instant is not None:
+            packets = self.ring.at(instant)
+        else:
+            packets = self.ring.newest() if at_mono_ns is None else self.ring.around(at_mono_ns)
         if not packets:
             raise NoFrame(
                 self._camera, "no frame yet" if instant is None else "the instant has left the ring"

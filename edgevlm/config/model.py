@@ -57,7 +57,7 @@ class FramesConfig(Section):
     count: int = Field(default=1, ge=1, le=16)
     """How many, evenly spaced in time."""
     before_secs: float = Field(default=0.0, ge=0, le=60)
-    """The first is this much older than the trigger; the camera's `ring_secs` must reach back so far."""
+    """The first is this much older than the trigger; the camera's `ring_secs` must reach over both."""
     after_secs: float = Field(default=0.0, ge=0, le=60)
     """The last is this much younger than the trigger: the question waits for it."""
 

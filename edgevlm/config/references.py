@@ -133,8 +133,9 @@ def _check_frames(config: Config, report: Report) -> None:
         for rule_name, rule in camera.rules.items():
             path: KeyPath = ("cameras", name, "rules", rule_name, "frames")
             frames = rule.frames
-            if frames.before_secs > camera.ring_secs:
-                hint = f"raise the camera's `ring_secs` to {frames.before_secs:g} or more"
+            reach_secs = frames.before_secs + frames.after_secs
+            if reach_secs > camera.ring_secs:
+                hint = f"raise the camera's `ring_secs` to {reach_secs:g} or more"
                 report.wrong_value((*path, "before_secs"), f"the ring holds {camera.ring_secs:g} s", hint)
             if frames.count > 1 and frames.before_secs + frames.after_secs <= 0:
                 hint = "say how far they are spread: before_secs, after_secs"
