@@ -39,7 +39,7 @@ def stripes(
 
 
 def worst_error(frame: VideoFrame, painter: Painter) -> int:
-    _, height, jpeg = painter.jpeg(frame, 720)
+    _, height, jpeg, _ = painter.jpeg(frame, 720)
     pixels = pixels_of(jpeg).astype(int)
     return max(
         int(np.abs(pixels[height * 3 // 4, 64 + 128 * index] - colour).max())
@@ -101,7 +101,7 @@ def test_masks_are_black_in_looks_and_pictures_and_the_rest_is_not(pixel_format:
     assert look[46:134, 81:239].max() <= 16
     assert look[:44].min() >= 225
     assert look[:, :78].min() >= 225
-    _, _, jpeg = painter.jpeg(frame, 640)
+    _, _, jpeg, _ = painter.jpeg(frame, 640)
     picture = pixels_of(jpeg)
     assert picture[92:268, 162:478].max() <= 12
     assert picture[:86].min() >= 240
@@ -113,7 +113,7 @@ def test_nothing_bright_beside_a_mask_bleeds_into_it_nor_out_of_it() -> None:
     pixels = np.full((360, 640, 3), 30, np.uint8)
     pixels[90:270, 160:480] = (255, 0, 0)
     frame = VideoFrame.from_ndarray(pixels, format="rgb24").reformat(format="yuv420p")
-    _, _, jpeg = Painter(MASKS).jpeg(frame, 200)
+    _, _, jpeg, _ = Painter(MASKS).jpeg(frame, 200)
     assert pixels_of(jpeg).astype(int).max() <= 60
 
 
@@ -150,7 +150,7 @@ def test_masking_leaves_the_decoders_own_picture_alone(tmp_path: Path) -> None:
 def test_pictures_are_never_enlarged_and_keep_their_shape(
     size: tuple[int, int], max_side: int, expected: tuple[int, int]
 ) -> None:
-    width, height, jpeg = Painter([]).jpeg(white(*size), max_side)
+    width, height, jpeg, _ = Painter([]).jpeg(white(*size), max_side)
     assert (width, height) == expected
     assert Image.open(io.BytesIO(jpeg)).size == expected
 

@@ -12,7 +12,7 @@ import pytest
 
 from edgevlm.capture import runner as runner_module
 from edgevlm.capture.decoder import StreamParams
-from edgevlm.capture.link import HealthReport, LookTaken
+from edgevlm.capture.link import AskPicture, HealthReport, LookTaken
 from edgevlm.capture.outbox import Outbox
 from edgevlm.capture.runner import CameraRunner
 from edgevlm.capture.source import RawPacket, Source
@@ -187,7 +187,7 @@ def test_online_is_said_with_the_first_look_and_not_before(
 
 def test_the_first_picture_right_after_the_start_is_refused_with_words(bench: Bench) -> None:
     with pytest.raises(NoFrame, match="the camera is starting"):
-        bench.runner().picture(None, 640)
+        bench.runner().picture(AskPicture(1, "cam", 640))
 
 
 def test_a_stopped_runner_is_silent(bench: Bench, packets: tuple[StreamParams, list[RawPacket]]) -> None:
