@@ -73,6 +73,13 @@ def test_what_follows_on_the_line(text: str, alone: bool) -> None:
     assert [found.alone for found in find_values(text)] == [alone]
 
 
+def test_an_apostrophe_is_no_quote() -> None:
+    """Else the value would seem to end within its string, or never."""
+    first, second = find_values("{'a': 'the driver's }', 'b': 1} and {'c': 2}")
+    assert first.value["b"] == 1
+    assert second.value == {"c": 2}
+
+
 def test_an_open_value_is_the_last() -> None:
     """What stands within it is a part of it, and no answer by itself."""
     assert [found.ending for found in find_values('[{"a": 1}, {"a": 2}, ')] == ["unclosed"]
