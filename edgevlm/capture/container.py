@@ -8,7 +8,7 @@ option that FFmpeg does not know is silently ignored, hence the short fixed list
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,8 @@ class Container:
     url: str = field(repr=False)
     format: str | None = None
     options: dict[str, str] = field(default_factory=dict, repr=False)
+    words: Mapping[int, str] = field(default_factory=dict)
+    """What an error number means when this kind of source is opened, where FFmpeg's own words mislead."""
     open_timeout_secs: float = 15.0
     read_timeout_secs: float = 10.0
     _container: InputContainer | None = None
@@ -58,7 +60,8 @@ class Container:
         except (av.HTTPUnauthorizedError, av.HTTPForbiddenError):
             raise CameraUnauthorized(self.camera, "the camera refuses the user name or password") from None
         except (av.FFmpegError, OSError, ValueError) as error:
-            raise CameraUnreachable(self.camera, f"cannot open: {reason(error)}") from None
+            why = self.words.get(getattr(error, "errno", None) or 0) or reason(error)
+            raise CameraUnreachable(self.camera, f"cannot open: {why}") from None
 
     def _choose(self, container: InputContainer) -> StreamParams:
         stream = next(iter(container.streams.video), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -17,6 +18,8 @@ _SYSTEM_CERTIFICATES = (
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/ssl/cert.pem",
 )
+_INVALID_DATA = int.from_bytes(b"INDA", "little")
+"""AVERROR_INVALIDDATA: whatever FFmpeg makes of a silent server."""
 
 
 class RtspSource:
@@ -32,6 +35,7 @@ class RtspSource:
             _with_login(spec),
             format="rtsp",
             options=_options(spec),
+            words=_words(spec),
             open_timeout_secs=spec.open_timeout_secs,
             read_timeout_secs=spec.read_timeout_secs,
         )
@@ -56,7 +60,10 @@ def _with_login(spec: RtspSpec) -> str:
     """Return the URL with user name and password, percent-encoded by us: a raw `#` or `@` breaks FFmpeg."""
     if spec.username is None:
         return spec.url
-    parts = urlsplit(spec.url)
+    try:
+        parts = urlsplit(spec.url)
+    except ValueError:  # half an IPv6 address: FFmpeg refuses it too, where a refusal belongs
+        return spec.url
     login = quote(spec.username, safe="")
     if spec.password is not None:
         login += ":" + quote(spec.password, safe="")
@@ -69,7 +76,9 @@ def _options(spec: RtspSpec) -> dict[str, str]:
         "allowed_media_types": "video",
         "protocol_whitelist": "rtsp,rtsps,rtp,srtp,udp,tcp,tls",
         "timeout": str(int(spec.open_timeout_secs * 1e6)),
-        # Not to wait for twenty frames just to guess a frame rate that nobody asks for: a second or more.
+        # The description names the codec, and packets tell the rest: measuring first would cost a second or
+        # two before the first look, and a whole GOP where one joins in its middle.
+        "probesize": "32",
         "fpsprobesize": "0",
     }
     if spec.url.startswith("rtsps://"):
@@ -77,6 +86,18 @@ def _options(spec: RtspSpec) -> dict[str, str]:
         if certificates := _certificates(spec):
             options["ca_file"] = certificates
     return options
+
+
+def _words(spec: RtspSpec) -> dict[int, str]:
+    no_connection = "no connection: is the host name right?"
+    if spec.url.startswith("rtsps://"):
+        no_connection = "no connection: is the host name right, and the camera's certificate trusted?"
+    return {
+        errno.EIO: no_connection,
+        errno.EPERM: "the camera does not start the stream",
+        errno.EINVAL: "the URL, or the camera's answer, makes no sense",
+        _INVALID_DATA: "no answer, or none that is RTSP",
+    }
 
 
 def _certificates(spec: RtspSpec) -> str | None:
