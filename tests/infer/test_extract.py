@@ -73,11 +73,17 @@ def test_what_follows_on_the_line(text: str, alone: bool) -> None:
     assert [found.alone for found in find_values(text)] == [alone]
 
 
-def test_an_apostrophe_is_no_quote() -> None:
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("{'a': '}', 'b': 1}", {"a": "}", "b": 1}),
+        ("{'a': 'the driver's van', 'b': 1}", {"a": "the driver's van", "b": 1}),
+        ("{a: it's, b: 1}", {"a": "it's", "b": 1}),
+    ],
+)
+def test_an_apostrophe_is_no_quote(text: str, value: Any) -> None:
     """Else the value would seem to end within its string, or never."""
-    first, second = find_values("{'a': 'the driver's }', 'b': 1} and {'c': 2}")
-    assert first.value["b"] == 1
-    assert second.value == {"c": 2}
+    assert [found.value for found in find_values(f"{text} and {{'c': 2}}")] == [value, {"c": 2}]
 
 
 def test_an_open_value_is_the_last() -> None:
