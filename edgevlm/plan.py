@@ -10,11 +10,8 @@ from edgevlm.capture.spec import CameraSpec
 from edgevlm.config.compatibility import Compatibility
 from edgevlm.config.model import CameraConfig, Config, RuleConfig
 from edgevlm.config.references import models_of, sinks_of
+from edgevlm.infer.pictures import default_max_side
 from edgevlm.records import Box, Priority, Question, Request, Shot, Trigger
-
-_DEFAULT_MAX_SIDE = 1280
-_MAX_SIDE_BY_TASK = {"ocr": 1920}
-"""Longest side in pixels: small print needs more than a scene does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +86,6 @@ def _grown(box: Box, margin: float) -> Box:
     left, top, right, bottom = box
     dx, dy = (right - left) * margin, (bottom - top) * margin
     return max(0.0, left - dx), max(0.0, top - dy), min(1.0, right + dx), min(1.0, bottom + dy)
-
-
-def default_max_side(task: str) -> int:
-    """Return the longest side of a picture in pixels where the rule names none."""
-    return _MAX_SIDE_BY_TASK.get(task, _DEFAULT_MAX_SIDE)
 
 
 def plans_of(config: Config, camera: str, found: Compatibility | None = None) -> dict[str, Plan]:

@@ -7,5 +7,6 @@ pytest_plugins = [
     "tests.fakes.loop_guard",
     "tests.servers.broker",
     "tests.servers.rtsp",
+    "tests.servers.s3",
     "tests.servers.vlm",
 ]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgevlm.config import yaml12
+from edgevlm.config.abilities import check_abilities
 from edgevlm.config.credentials import Vault
 from edgevlm.config.finish import finished, hide_secrets
 from edgevlm.config.mistakes import InvalidConfig, Mistake, Place, Report
@@ -42,6 +43,7 @@ def load(path: Path, *, environ: Mapping[str, str] = os.environ) -> Loaded:
     hide_secrets(raw, report)
     config = finished(parse(raw, report), directory, report)
     check_references(config, report)
+    check_abilities(config, report)
     if report.mistakes:
         raise InvalidConfig(report.mistakes, report.warnings, config)
     return Loaded(config, path, report.warnings, tuple(sorted(report.secrets)))

@@ -192,6 +192,8 @@ PATTERNS = {
     r"^[A-Za-z0-9_-]{1,64}$": "1 to 64 letters, digits, _ and -",
     r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$": "up to 64 letters, digits, _ and -, not a digit first",
     r"^[^+#$/\x00\s][^+#\x00\s]{0,99}$": "an MQTT topic without +, # and spaces, e.g. site/edgevlm",
+    r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$": "3 to 63 of the characters a-z, 0-9, . and -",
+    r"^[A-Za-z0-9/_.-]*$": "letters, digits, /, _, . and -",
 }
 """What the patterns of our classes say, in words."""
 

@@ -63,7 +63,7 @@ class OllamaConfig(_Endpoint):
     model: str = Field(min_length=1, examples=["qwen3-vl:8b"])
     """The model's name, as `ollama list` shows it."""
     api_key: Secret | None = None
-    """Ollama itself has none; for a proxy before it."""
+    """`!credential NAME`, `!file PATH` or `!env NAME`; Ollama has none, but a proxy before it may."""
     max_concurrent_requests: int = Field(default=1, ge=1, le=64)
     """Questions under way at once; more than `OLLAMA_NUM_PARALLEL` wait there."""
     num_ctx: int = Field(default=8192, ge=2048, le=1_048_576)
@@ -97,9 +97,9 @@ class S3FrameUrlConfig(Section):
     region: str = "us-east-1"
     """The bucket's region."""
     access_key: Secret
-    """May write, read and delete objects below `prefix`."""
+    """`!credential NAME`, `!file PATH` or `!env NAME`; may write, read and delete objects below `prefix`."""
     secret_key: Secret
-    """Signs; it is never sent."""
+    """`!credential NAME`, `!file PATH` or `!env NAME`; it signs and is never sent."""
     prefix: str = Field(default="edgevlm/", max_length=200, pattern=r"^[A-Za-z0-9/_.-]*$")
     """Names of objects begin so; what follows cannot be guessed."""
     addressing: Literal["path", "virtual"] = "path"
@@ -218,5 +218,12 @@ ModelConfig = Annotated[
 def vendor_of(config: ServerConfig) -> str:
     """Return who serves: the type, or the host of an OpenAI-compatible one."""
     if isinstance(config, OpenAICompatibleConfig):
-        return (urlsplit(config.base_url).hostname or "").lower()
+        return _host(config.base_url)
     return config.type
+
+
+def _host(url: str) -> str:
+    try:
+        return (urlsplit(url).hostname or "").lower()
+    except ValueError:
+        return ""

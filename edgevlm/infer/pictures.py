@@ -1,6 +1,7 @@
-"""How many tokens a picture costs, family by family: for budgets, forecasts, and the context's length.
+"""How large a picture is sent, and how many tokens that costs, family by family.
 
-An estimate: servers may be told other limits. Where the usage is told, it counts.
+For budgets, forecasts and the context's length. Tokens are an estimate: a server may have been told other
+limits. Where the usage is told, it counts.
 """
 
 from __future__ import annotations
@@ -10,6 +11,14 @@ from collections.abc import Callable
 
 from edgevlm.infer.boxes import Size, qwen_size
 from edgevlm.infer.capabilities import Abilities, PictureTokens, abilities_of
+
+DEFAULT_MAX_SIDE = 1280
+_MAX_SIDE_BY_TASK = {"ocr": 1920}
+
+
+def default_max_side(task: str) -> int:
+    """Return the longest side of a picture in pixels: small print needs more than a scene does."""
+    return _MAX_SIDE_BY_TASK.get(task, DEFAULT_MAX_SIDE)
 
 
 def estimate_tokens(model: str, width: int, height: int, vendor: str = "") -> int:

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from edgevlm.errors import ConfigError, ModelOverloaded, ModelUnreachable, NoFrame
 from edgevlm.infer.backend import Backend, Completion, Prompt
+from edgevlm.infer.capabilities import Abilities
 from edgevlm.infer.config import EmbeddedConfig, OpenAICompatibleConfig
 from edgevlm.infer.embedded import EmbeddedBackend
 from edgevlm.infer.models import build_backend
@@ -256,6 +257,8 @@ class Scripted:
 
     type = "scripted"
     model = "toy"
+    abilities = Abilities()
+    thinks = False
 
     def __init__(self, *ends: Completion | Exception, requests: int = 1, name: str = "local") -> None:
         self.name = name

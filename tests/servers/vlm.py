@@ -44,6 +44,15 @@ class Violation(Exception):
     """A request that a strict server refuses."""
 
 
+class Refused(Exception):
+    """A request that this vendor's server refuses, with the answer that it gives then."""
+
+    def __init__(self, code: int, body: Any) -> None:
+        super().__init__(f"{code} {body}")
+        self.code = code
+        self.body = body
+
+
 @dataclass(frozen=True)
 class Asked:
     """One request, checked."""
@@ -74,6 +83,8 @@ class Reply:
 
 
 class VlmServer:
+    known_fields = KNOWN_FIELDS
+
     def __init__(
         self,
         *,
@@ -87,6 +98,7 @@ class VlmServer:
         """Certificate and key file; makes it https."""
         self.asked: list[Asked] = []
         self.violations: list[str] = []
+        self.refused: list[Refused] = []
         self.dropped = 0
         """Requests whose client went away before it had its answer."""
         self.in_flight = 0
@@ -162,9 +174,12 @@ class VlmServer:
         except Violation as error:
             self.violations.append(str(error))
             return web.json_response({"error": {"message": str(error), "code": 400}}, status=400)
+        except Refused as error:
+            self.refused.append(error)
+            return web.json_response(error.body, status=error.code)
         self.asked.append(asked)
         await self._tell()
-        if self.api_key is not None and request.headers.get("Authorization") != f"Bearer {self.api_key}":
+        if self.api_key is not None and not self.knows_key(request):
             return await status(401, _error("Invalid API Key", type="authentication_error")).play(
                 request, asked
             )
@@ -184,7 +199,9 @@ class VlmServer:
         _require(request.path == self.path, f"path {request.path}, not {self.path}")
         _require(request.content_type == "application/json", f"content type {request.content_type}")
         body = json.loads(raw)
-        _check_fields(body)
+        self.judge_request(request)
+        self.judge(body)
+        _check_fields(body, self.known_fields)
         system, user = _check_messages(body["messages"])
         content = user["content"]
         texts = [part["text"] for part in content if part["type"] == "text"]
@@ -194,10 +211,24 @@ class VlmServer:
             path=request.path_qs,
             text="\n".join(texts),
             system=system,
-            pictures=tuple(_check_picture(part) for part in content if part["type"] == "image_url"),
+            pictures=tuple(self.picture(part) for part in content if part["type"] == "image_url"),
             parts=tuple(part["type"] for part in content),
             connection=self._number(request),
         )
+
+    # --- what a vendor's server does in its own way ---------------------------------------------------------
+
+    def judge(self, body: dict[str, Any]) -> None:
+        """Raise `Refused` for what this vendor refuses."""
+
+    def judge_request(self, request: web.Request) -> None:
+        """The same, for what stands around the body."""
+
+    def knows_key(self, request: web.Request) -> bool:
+        return request.headers.get("Authorization") == f"Bearer {self.api_key}"
+
+    def picture(self, part: Mapping[str, Any]) -> bytes:
+        return _check_picture(part)
 
     def _number(self, request: web.Request) -> int:
         peer = request.get_extra_info("peername")
@@ -209,9 +240,9 @@ def _require(true: bool, message: str) -> None:
         raise Violation(message)
 
 
-def _check_fields(body: Any) -> None:
+def _check_fields(body: Any, known: frozenset[str]) -> None:
     _require(isinstance(body, dict), "the body is no object")
-    unknown = set(body) - KNOWN_FIELDS
+    unknown = set(body) - known
     _require(not unknown, f"Unexpected fields in the request: {unknown}")
     _require(isinstance(body.get("model"), str) and bool(body["model"]), "model is no name")
     caps = [body[name] for name in ("max_tokens", "max_completion_tokens") if name in body]
@@ -269,8 +300,12 @@ def say(
     reasoning: str | None = None,
     message: Mapping[str, Any] | None = None,
     linger: bool = False,
+    logprobs: list[tuple[str, float]] | None = None,
+    comments: bool = False,
 ) -> Reply:
     """Answer with `text`: as events or as one document, whatever `stream` says, or as it was asked for.
+
+    `logprobs` go out where they were asked for; `comments` puts OpenRouter's keep-alive between the events.
 
     With `linger` a stream stays open after its last event, as some servers leave it.
     """
@@ -279,10 +314,17 @@ def say(
         said = {"content": text, **({"reasoning": reasoning} if reasoning else {}), **(message or {})}
         if not (asked.streamed if stream is None else stream):
             choice = {"index": 0, "message": {"role": "assistant", **said}, "finish_reason": finish_reason}
+            if logprobs and asked.body.get("logprobs"):
+                choice["logprobs"] = _logprobs(logprobs)
             return web.json_response(_completion([choice], asked, usage))
         response = await _start_stream(request)
         for event in _events(said, asked, finish_reason, usage):
+            await response.write(b": OPENROUTER PROCESSING\n\n" if comments else b"")
             await response.write(_event(event))
+            if logprobs and asked.body.get("logprobs") and event["choices"]:
+                chunk = {"index": 0, "delta": {}, "logprobs": _logprobs(logprobs), "finish_reason": None}
+                await response.write(_event(_chunk([chunk], asked)))
+                logprobs.clear()
         if done:
             await response.write(b"data: [DONE]\n\n")
         if linger:
@@ -307,6 +349,10 @@ def _events(
         yield _chunk([{"index": 0, "delta": {}, "finish_reason": finish_reason}], asked)
     if usage is not None and asked.body.get("stream_options"):
         yield {**_chunk([], asked), "usage": usage}
+
+
+def _logprobs(tokens: list[tuple[str, float]]) -> dict[str, Any]:
+    return {"content": [{"token": text, "logprob": value, "top_logprobs": []} for text, value in tokens]}
 
 
 def _completion(
