@@ -15,8 +15,9 @@ from edgevlm.commands.single import ask_once
 from edgevlm.config.load import load
 from edgevlm.config.model import Config
 from edgevlm.errors import ConfigError
+from edgevlm.infer.pictures import default_max_side
 from edgevlm.infer.task import TaskConfig
-from edgevlm.plan import Plan, camera_specs, default_max_side, plans_of
+from edgevlm.plan import Plan, camera_specs, plans_of
 from edgevlm.publish.result import encode
 from edgevlm.records import Shot
 from edgevlm.runtime import logs
