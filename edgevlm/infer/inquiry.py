@@ -45,6 +45,12 @@ class Inquiry:
         return self.pictures[-1].width, self.pictures[-1].height
 
     @property
+    def ages_secs(self) -> list[float]:
+        """How much older than the newest picture each one is."""
+        newest_ns = self.captured_mono_ns
+        return [(newest_ns - picture.instant.captured_mono_ns) / 1e9 for picture in self.pictures]
+
+    @property
     def source_size(self) -> tuple[int, int] | None:
         """Width and height of the frame that this picture was cut from."""
         newest = self.pictures[-1]

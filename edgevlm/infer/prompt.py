@@ -8,7 +8,7 @@ may hold a comma, and text seen in the picture is declared to be data.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -51,6 +51,10 @@ _DETAILED_CAPTION = (
     "going on. Write plain text."
 )
 _INSTRUCTIONS = {"ocr": _OCR, "caption": _CAPTION, "detailed-caption": _DETAILED_CAPTION}
+_SERIES = (
+    "The {count} pictures come from the same camera, the oldest first: they were taken {ages} seconds before "
+    "the last one. The question is about what they show together; the last one is the present.\n"
+)
 _QUESTION = "Answer a question about the picture, in one or two short sentences at most.\nQuestion: {prompt}"
 _CLOSED_QUESTION = (
     "Answer a question about the picture with one of the given answers.\nQuestion: {prompt}\n"
@@ -92,6 +96,7 @@ def build_prompt(
     picture_size: Size | None = None,
     variables: Mapping[str, str] | None = None,
     thinks: bool = False,
+    ages_secs: Sequence[float] = (),
 ) -> Prompt:
     """Return what to say to a model.
 
@@ -101,6 +106,7 @@ def build_prompt(
         picture_size: width and height of the picture as it is sent; conventions in pixels name it.
         variables: values of `{camera}`, `{last.value}` and so on in the user's texts.
         thinks: the model reasons before it answers, which takes tokens as well.
+        ages_secs: how much older than the last one each picture is, when there are several.
 
     """
     question = _filled(question, variables or {})
@@ -108,7 +114,7 @@ def build_prompt(
     detects = question.task == "object-detection"
     return Prompt(
         task=question.task,
-        user=_user(question, form, full_scale(box_format, picture_size)),
+        user=_series(ages_secs) + _user(question, form, full_scale(box_format, picture_size)),
         system=question.system_prompt or _SYSTEM,
         version=VERSIONS[question.task],
         max_tokens=question.max_tokens or default_max_tokens(question) * (THINKING if thinks else 1),
@@ -117,6 +123,14 @@ def build_prompt(
         extra_body=dict(question.extra_body) or None,
         box_format=known_format(box_format) if detects else None,
     )
+
+
+def _series(ages_secs: Sequence[float]) -> str:
+    """Return the line that says when several pictures were taken; nothing for a single one."""
+    if len(ages_secs) < 2:
+        return ""
+    ages = ", ".join(f"{age:.1f}" for age in ages_secs[:-1])
+    return _SERIES.format(count=len(ages_secs), ages=ages)
 
 
 def default_max_tokens(question: Question) -> int:

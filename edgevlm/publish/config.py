@@ -48,6 +48,8 @@ class MqttSinkConfig(Section):
     """First level of every topic: PREFIX/NODE/…"""
     client_id: str | None = Field(default=None, min_length=1, max_length=64)
     """Must be unique at the broker; made from the node name when absent."""
+    format: Literal["json", "roboflow"] = "json"
+    """How results are shaped; `roboflow`: under the names of its workflow blocks (docs/roboflow.md)."""
     commands: bool = True
     """Obey `PREFIX/NODE/cmd/…`."""
     tls: TlsConfig | None = None
@@ -71,6 +73,8 @@ class FileSinkConfig(Section):
     type: Literal["file"]
     directory: str = "results"
     """Relative: below the state directory."""
+    format: Literal["jsonl", "roboflow"] = "jsonl"
+    """How rows are shaped; `roboflow`: JSON Lines under the names of its workflow blocks."""
     evidence: list[Literal["picture"]] = []
     """`picture`: keep the JPEG that was asked about, below `evidence/`."""
     max_file_bytes: int = Field(default=100_000_000, ge=10_000)
@@ -83,6 +87,8 @@ class StdoutSinkConfig(Section):
     """One result JSON a line on standard output."""
 
     type: Literal["stdout"]
+    format: Literal["json", "roboflow"] = "json"
+    """How results are shaped; `roboflow`: under the names of its workflow blocks (docs/roboflow.md)."""
 
 
 SinkConfig = Annotated[MqttSinkConfig | FileSinkConfig | StdoutSinkConfig, Field(discriminator="type")]

@@ -51,4 +51,4 @@ def build_sink(
                 counters=counters,
             )
         case StdoutSinkConfig():
-            return StdoutSink(name)
+            return StdoutSink(name, shape=config.format)

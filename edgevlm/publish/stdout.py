@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from edgevlm.errors import SinkRejected, SinkUnreachable
 from edgevlm.publish.result import encode
+from edgevlm.publish.roboflow import shape_of
 from edgevlm.publish.sink import Message
 
 _PIECE_BYTES = select.PIPE_BUF
@@ -23,8 +24,9 @@ _POLL_MS = 200
 class StdoutSink:
     """Standard output as a destination; implements `Sink`."""
 
-    def __init__(self, name: str, *, fd: int = 1) -> None:
+    def __init__(self, name: str, *, shape: str = "json", fd: int = 1) -> None:
         self.name = name
+        self._shape = shape_of(shape)
         self._fd = fd
         self._closing = threading.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"edgevlm[{name}].stdout")
@@ -34,7 +36,7 @@ class StdoutSink:
 
     async def deliver(self, message: Message) -> None:
         """Write one line; return when whoever reads has taken it, or the pipe holds it."""
-        line = encode(message.document) + b"\n"
+        line = encode(self._shape(message.document)) + b"\n"
         loop = asyncio.get_running_loop()
         try:
             await loop.run_in_executor(self._thread, self._write, line)

@@ -260,3 +260,13 @@ def test_a_changed_word_has_a_new_version(task: str) -> None:
     ]
     digest = hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16]
     assert WORDINGS.get(VERSIONS[task]) == digest
+
+
+def test_several_pictures_are_told_with_their_ages() -> None:
+    question = Question(task="caption")
+    one = build_prompt(question, ages_secs=[0.0])
+    four = build_prompt(question, ages_secs=[6.04, 4.0, 2.0, 0.0])
+    assert one.user == build_prompt(question).user
+    assert "The 4 pictures" in four.user
+    assert "taken 6.0, 4.0, 2.0 seconds before the last one" in four.user
+    assert four.user.endswith(one.user)
