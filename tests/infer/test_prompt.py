@@ -13,6 +13,7 @@ import pytest
 from edgevlm.infer.boxes import BOX_FORMATS
 from edgevlm.infer.prompt import VERSIONS, build_prompt
 from edgevlm.infer.task import TASK_TYPES
+from edgevlm.records import Question
 from tests.infer.asking import (
     CLASSIFICATION,
     CLOSED_QUESTION,
