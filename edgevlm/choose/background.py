@@ -24,7 +24,10 @@ ABSORB_SECS = 60.0
 _CALM_SECS = 20.0
 _NOISE_SECS = 30.0
 _FLICKER_SECS = 60.0
+_AROUND = np.ones((7, 7), np.uint8)
+"""Leaves and digits change beside the pixels that they changed before."""
 _FLICKER_SHARE = 0.006
+_FLICKER_GROWTH = 0.3
 _LEAK_PER_SEC = 1.0
 _LIGHT_DOUBT = 0.12
 """Share of the light's change at a pixel that the fit may be wrong by."""
@@ -58,6 +61,7 @@ class Background:
         self._previous = plane
         self._noise = np.full_like(plane, _FIRST_NOISE**2)
         self._flicker = np.zeros_like(plane)
+        self._flicker_near = np.zeros_like(plane)
         self._still_secs = np.zeros_like(plane)
         self._was = np.zeros(plane.shape, dtype=np.uint8)
         self._doubt: Plane | float = 0.0
@@ -75,7 +79,7 @@ class Background:
 
     def difference(self, plane: Plane, floor: float, sigmas: float) -> Difference:
         """Return where the picture differs by more than `floor` levels and `sigmas` times the noise."""
-        threshold = sigmas * cv2.sqrt(self._noise + self._flicker)
+        threshold = sigmas * cv2.sqrt(self._noise + self._flicker_near)
         np.maximum(threshold, floor, out=threshold)
         threshold += self._doubt
         amount = cv2.absdiff(plane, self.mean)
@@ -85,13 +89,15 @@ class Background:
 
     def learn(self, plane: Plane, seen: Difference, secs: float) -> None:
         """Take the look in, `secs` after the one before."""
-        calm = cv2.dilate(seen.foreground, np.ones((3, 3), np.uint8)) == 0
+        calm = 1 - cv2.dilate(seen.foreground, np.ones((3, 3), np.uint8))
         miss = plane - self.mean
         self._learn_noise(miss, calm, secs)
         self._learn_flicker(seen, secs)
         pace = max(_share(secs, _CALM_SECS), 1 / (self._looks + 1))
         limit = _LEAK_PER_SEC * min(secs, 2.0)
-        self.mean += np.where(calm, pace * miss, np.clip(miss, -limit, limit) * (seen.moved | calm))
+        step = np.clip(miss, -limit, limit) * seen.moved
+        cv2.copyTo(pace * miss, calm, step)
+        self.mean += step
         self._absorb(plane, seen, secs)
         self._was, self._previous = seen.foreground, plane
         self._looks += 1
@@ -99,21 +105,28 @@ class Background:
     def _learn_noise(self, miss: Plane, calm: Mask, secs: float) -> None:
         square = miss * miss
         pace = max(_share(secs, _NOISE_SECS), 1 / (self._looks + 1))
-        cv2.accumulateWeighted(square, self._noise, pace, calm.astype(np.uint8))
-        sample = float(np.median(np.abs(miss[::4, ::4])))
-        self.typical_noise += max(pace, 0.1) * (max(_MIN_NOISE, 1.4826 * sample) - self.typical_noise)
+        cv2.accumulateWeighted(square, self._noise, pace, calm)
+        sample = np.abs(miss[::5, ::5]).ravel()
+        middle = float(np.partition(sample, sample.size // 2)[sample.size // 2])
+        self.typical_noise += max(pace, 0.1) * (max(_MIN_NOISE, 1.4826 * middle) - self.typical_noise)
         np.maximum(self._noise, (0.8 * self.typical_noise) ** 2, out=self._noise)
 
     def _learn_flicker(self, seen: Difference, secs: float) -> None:
-        self._flicker *= math.exp(-secs / _FLICKER_SECS)
+        kept = math.exp(-secs / _FLICKER_SECS)
+        self._flicker *= kept
+        self._flicker_near *= kept
         entered = cv2.bitwise_and(seen.foreground, 1 - self._was)
-        cv2.accumulateProduct(seen.amount * _FLICKER_SHARE, seen.amount, self._flicker, entered)
+        if cv2.countNonZero(entered):
+            added = _FLICKER_SHARE * seen.amount * seen.amount + _FLICKER_GROWTH * self._flicker
+            cv2.accumulate(added, self._flicker, entered)
+            self._flicker_near = cv2.dilate(self._flicker, _AROUND)
 
     def _absorb(self, plane: Plane, seen: Difference, secs: float) -> None:
         still = cv2.bitwise_and(seen.foreground, 1 - seen.moved)
-        self._still_secs = (self._still_secs + min(secs, 5.0)) * still
-        settled = self._still_secs > ABSORB_SECS
-        np.copyto(self.mean, plane, where=settled)
+        self._still_secs += min(secs, 5.0)
+        self._still_secs *= still
+        if cv2.minMaxLoc(self._still_secs)[1] > ABSORB_SECS:
+            np.copyto(self.mean, plane, where=self._still_secs > ABSORB_SECS)
         self._uncover_secs += secs
         if self._uncover_secs >= _UNCOVER_SECS and np.count_nonzero(still) > _GHOST_LEAST:
             self._uncover_secs = 0.0
@@ -123,7 +136,7 @@ class Background:
         """Take the picture as the new background, except where `keep` is 1; noise stays known."""
         if keep is None:
             self.mean = plane.copy()
-            self._flicker[:] = 0
+            self._flicker[:] = self._flicker_near[:] = 0
         else:
             np.copyto(self.mean, plane, where=keep == 0)
         self._still_secs[:] = 0
@@ -139,6 +152,8 @@ class Background:
 def ghosts(mean: Plane, plane: Plane, still: Mask) -> Mask:
     """Return the still changes whose outline is in the mean and not in the picture: something has left."""
     opened = cv2.morphologyEx(still, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    if cv2.countNonZero(opened) < _GHOST_LEAST:
+        return opened * 0
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(opened, connectivity=8)
     found = np.zeros_like(still)
     height, width = still.shape
@@ -146,7 +161,10 @@ def ghosts(mean: Plane, plane: Plane, still: Mask) -> Mask:
         left, top, w, h, area = (int(value) for value in boxes[label])
         if area < _GHOST_LEAST:
             continue
-        part = slice(max(0, top - 4), min(height, top + h + 4)), slice(max(0, left - 4), min(width, left + w + 4))
+        part = (
+            slice(max(0, top - 4), min(height, top + h + 4)),
+            slice(max(0, left - 4), min(width, left + w + 4)),
+        )
         shape = (labels[part] == label).astype(np.uint8)
         outline = cv2.morphologyEx(shape, cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8))
         if _edges(mean[part], outline) > _GHOST_EDGES * _edges(plane[part], outline):

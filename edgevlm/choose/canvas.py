@@ -7,6 +7,7 @@ At most `MAX_PIXELS` are worked on, so that a portrait or 4:3 camera costs no mo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,8 +15,10 @@ from numpy.typing import NDArray
 
 from edgevlm.records import Look
 
-Plane = NDArray[np.float32]
-Mask = NDArray[np.uint8]
+Plane = NDArray[Any]
+"""Grey levels, float32."""
+Mask = NDArray[Any]
+"""0 or 1, uint8."""
 Polygon = Sequence[tuple[float, float]]
 
 MAX_PIXELS = 60_000
@@ -25,7 +28,7 @@ _SUBPIXEL_BITS = 4
 
 def plane_of(look: Look) -> Plane:
     """Return the look as a smoothed float32 picture of at most `MAX_PIXELS`."""
-    luma = np.frombuffer(look.luma, dtype=np.uint8).reshape(look.height, look.width)
+    luma: Plane = np.frombuffer(look.luma, dtype=np.uint8).reshape(look.height, look.width)
     size = work_size(look.width, look.height)
     if size != (look.width, look.height):
         luma = cv2.resize(luma, size, interpolation=cv2.INTER_AREA)

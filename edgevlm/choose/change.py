@@ -27,8 +27,8 @@ import numpy as np
 
 from edgevlm.choose.canvas import Mask, Plane, Polygon, zone_mask
 from edgevlm.choose.condition import Condition
-from edgevlm.choose.light import fit_light, only_light, shrink
-from edgevlm.choose.scene import NS, View
+from edgevlm.choose.light import compare_patterns, fit_light, shrink
+from edgevlm.choose.scene import View
 from edgevlm.choose.tracks import Blob, Shot, Track, Tracks, find_blobs
 from edgevlm.records import Instant
 
@@ -41,7 +41,7 @@ _SMALLEST = 0.0003
 """Of the picture: a person of 16x34 pixels in 1080 lines, at sensitivity 1."""
 _LARGE = 0.004
 _ZONE_LARGE = 0.04
-_SETTLE_SECS = 0.9
+_SETTLE_SECS = 0.6
 """How long a better look at a newcomer is waited for, where looks come that often."""
 _STALE_SECS = 25.0
 _CALM_SECS = 1.5
@@ -51,12 +51,16 @@ _RE_ASK_MOST_SECS = 300.0
 _CONTINUING = 6.0
 """An event that only goes on is asked about this many times less often than one with news."""
 _UPHEAVAL_SECS = 3.0
+_AT_REST = 2.0
+"""The score of a view that has come to rest, above every other."""
 _RESTED_LOOKS = 3
 _GROWN = 4.0
 _QUICK_SECS = 0.7
 _SUSPECT_LOOK_SECS = 0.25
 _EVENT_LOOK_SECS = 0.5
 _SHARP = 0.5
+_CLEARLY = 1.2
+"""A later look must be this much better: the first moments are what the event was noticed for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +127,8 @@ class ChangeTrigger:
         if view.condition != "ok":
             return Step("idle", 0.0, view.condition, withheld=view.condition if self._due(view) else None)
         self._quick = view.gap_secs < _QUICK_SECS
+        if self._wanted:
+            self._tracks.on_demand = self._quick
         if self._asked is None:
             return self._step(view, (self._fire("first", _shot(view, 1.0)),), 0.0)
         self._blobs = self._in_front(view)
@@ -151,17 +157,21 @@ class ChangeTrigger:
         if view.kind in ("upheaval", "new_view"):
             return []
         foreground = cv2.bitwise_and(view.foreground, self._zone)
-        return find_blobs(foreground, cv2.bitwise_and(view.moved, self._zone), self._tracks.smallest)
+        moved = cv2.bitwise_and(view.moved, self._zone)
+        return find_blobs(foreground, moved, self._tracks.smallest, view.pattern)
 
     def _follow(self, view: View) -> float:
         assert self._zone is not None
         width = view.plane.shape[1]
         lost = self._tracks.follow(self._blobs, view.at_secs, view.gap_secs, width)
-        self._gone += [track for track in lost if not track.asked and self._ask_worthy(track)]
+        self._gone += [track for track in lost if not track.asked and self._ask_worthy(track, lost=True)]
         self._gone = [track for track in self._gone if view.at_secs - track.seen_secs < _STALE_SECS][-4:]
         for track in self._tracks.live:
             self._photograph(track, view)
-        busy = any(t.blob.moving and t.seen_secs == view.at_secs and (t.large or t.looks > 1) for t in self._tracks.live)
+        busy = any(
+            t.blob.moving and t.seen_secs == view.at_secs and (t.large or t.looks > 1)
+            for t in self._tracks.live
+        )
         if busy or view.kind == "upheaval":
             self._active_secs = view.at_secs
         elif self._active_secs is None or view.at_secs - self._active_secs >= _CALM_SECS:
@@ -169,8 +179,11 @@ class ChangeTrigger:
         moved = float(cv2.bitwise_and(view.moved, self._zone).sum())
         return moved / max(1.0, float(self._zone.sum()))
 
-    def _ask_worthy(self, track: Track) -> bool:
-        return track.best is not None and self._tracks.confirmed(track, self._blobs)
+    def _ask_worthy(self, track: Track, *, lost: bool = False) -> bool:
+        """Return whether this is a thing that can be shown; one that is gone must have been seen well."""
+        if track.best is None or (lost and self._tracks.on_demand and track.looks < 3):
+            return False
+        return self._tracks.confirmed(track, self._blobs)
 
     def _photograph(self, track: Track, view: View) -> None:
         """Keep the look that shows a track best, until it is asked about."""
@@ -182,7 +195,7 @@ class ChangeTrigger:
             return
         whole = 0.5 if track.blob.cut else 1.0
         score = track.blob.area**0.5 * min(1.2, max(view.sharpness, 0.1)) * whole
-        if track.best is None or score > track.best.score:
+        if track.best is None or score > _CLEARLY * track.best.score:
             track.best = _shot(view, score)
 
     # --- whether to ask -------------------------------------------------------------------------------
@@ -204,12 +217,12 @@ class ChangeTrigger:
 
     def _waiting(self, view: View) -> list[Track]:
         """Return the newcomers that are confirmed, photographed and unasked."""
-        live = [t for t in self._tracks.live if not t.asked and self._ask_worthy(t) and self._ready(t, view)]
-        return self._gone + live
+        unasked = [track for track in self._tracks.live if not track.asked]
+        return self._gone + [t for t in unasked if self._ask_worthy(t) and self._ready(t, view)]
 
     def _ready(self, track: Track, view: View) -> bool:
-        """Return whether to stop waiting for a better look; where looks are rare there is none to wait for."""
-        if not self._quick:
+        """Return whether to stop waiting for a better look; where looks are rare none is to come."""
+        if not self._tracks.on_demand:
             return track.large or track.looks >= 2
         whole = not track.blob.cut and track.looks >= 2 and view.sharpness > _SHARP
         return whole or view.at_secs - track.born_secs >= _SETTLE_SECS
@@ -218,14 +231,16 @@ class ChangeTrigger:
         """Return how long after the last question the next may come."""
         if self._in_event < 2:
             return self.settings.cooldown_secs
-        again = min(_RE_ASK_SECS * 2 ** (self._in_event - 2), _RE_ASK_MOST_SECS)
+        again = min(_RE_ASK_SECS * 2.0 ** min(self._in_event - 2, 9), _RE_ASK_MOST_SECS)
         return max(self.settings.cooldown_secs, again)
 
     def _ask_about(self, waiting: Sequence[Track], view: View) -> Fired:
         """Ask about the look that shows most of what waits."""
         slack = min(1.5 * view.gap_secs, _SAME_THING_SECS)
         shots = {t.best.instant.pts_ns: t.best for t in waiting if t.best}
-        shot = max(shots.values(), key=lambda s: (sum(_shows(t, s, slack) for t in waiting), s.score))
+        shot = max(
+            shots.values(), key=lambda s: (sum(_weight(t) for t in waiting if _shows(t, s, slack)), s.score)
+        )
         reason: Reason = "novelty" if self._in_event else "change"
         for track in (*waiting, *self._tracks.live):
             if _shows(track, shot, slack):
@@ -237,10 +252,9 @@ class ChangeTrigger:
         """Return whether the scene has come to rest in another state than the last asked picture shows."""
         active = self._active_secs
         rest = max(self.settings.cooldown_secs, 4.0)
-        if active is None or view.kind != "same" or view.at_secs - active < rest:
-            if active is not None:
-                self._rested = 0
-                return False
+        if view.kind != "same" or (active is not None and view.at_secs - active < rest):
+            self._rested = 0
+            return False
         self._rested = self._rested + 1 if self._differs_from_asked(view) else 0
         return self._rested >= _RESTED_LOOKS and self._since_asked(view) >= self.settings.cooldown_secs
 
@@ -257,24 +271,30 @@ class ChangeTrigger:
         differs = cv2.bitwise_and(differs, 1 - self._known(view))
         if differs.sum() < self._tracks.large:
             return False
-        same, _ = only_light(asked, view.plane, view.noise)
-        differs = cv2.morphologyEx(cv2.bitwise_and(differs, 1 - same), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-        return bool(find_blobs(differs, differs, self._tracks.large))
+        differs = cv2.morphologyEx(differs, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+        pattern = compare_patterns(asked, view.plane, view.noise)
+        return bool(find_blobs(differs, differs, self._tracks.large, pattern))
 
     def _known(self, view: View) -> Mask:
-        """Return where things that were asked about are, and, while one is still there, where they were then."""
+        """Return where things are that were asked about and, while one is there, where they were then."""
         known = np.zeros(view.plane.shape, dtype=np.uint8)
         there = [track.blob for track in self._tracks.live if track.asked]
         if there and self._asked_front is not None:
             known |= self._asked_front
         for blob in there:
-            left, top = max(0, round(blob.x - blob.width / 2) - 4), max(0, round(blob.y - blob.height / 2) - 4)
+            left = max(0, round(blob.x - blob.width / 2) - 4)
+            top = max(0, round(blob.y - blob.height / 2) - 4)
             known[top : top + blob.height + 8, left : left + blob.width + 8] = 1
         return known
 
     def _goes_on(self, view: View) -> bool:
-        moving = any(t.moves >= 2 and t.seen_secs == view.at_secs and t.blob.moving for t in self._tracks.live)
-        pause = max(_CONTINUING * _RE_ASK_SECS * 2 ** max(0, self._in_event - 1), self.settings.cooldown_secs)
+        moving = any(
+            t.moves >= 2 and t.seen_secs == view.at_secs and t.blob.moving for t in self._tracks.live
+        )
+        pause = max(
+            _CONTINUING * _RE_ASK_SECS * 2.0 ** min(max(0, self._in_event - 1), 9),
+            self.settings.cooldown_secs,
+        )
         longest = max(_RE_ASK_MOST_SECS, self.settings.cooldown_secs)
         return moving and self._in_event > 0 and self._since_asked(view) >= min(pause, longest)
 
@@ -282,7 +302,7 @@ class ChangeTrigger:
         return self._fire("novelty", _shot(view, 1.0), view)
 
     def _upheave(self, view: View) -> Fired | None:
-        """A big change that is neither light nor shake: wait for rest, but not for long."""
+        """Wait for a big change that is neither light nor shake to come to rest, but not for long."""
         if view.kind == "upheaval":
             self._upheaval_secs = view.at_secs if self._upheaval_secs is None else self._upheaval_secs
             shot = _shot(view, min(1.2, view.sharpness))
@@ -291,14 +311,13 @@ class ChangeTrigger:
         elif view.kind == "new_view":
             self._tracks.clear()
             self._upheaval_secs = view.at_secs if self._upheaval_secs is None else self._upheaval_secs
-            self._upheaval_shot = _shot(view, 2.0)
-        started, shot = self._upheaval_secs, self._upheaval_shot
-        assert started is not None
-        patient = view.kind == "upheaval" and view.at_secs - started < _UPHEAVAL_SECS
-        if patient or shot is None or self._since_asked(view) < self._pause():
+            self._upheaval_shot = _shot(view, _AT_REST)
+        started, best = self._upheaval_secs, self._upheaval_shot
+        patient = started is not None and view.kind == "upheaval" and view.at_secs - started < _UPHEAVAL_SECS
+        if patient or best is None or self._since_asked(view) < self._pause():
             return None
         self._upheaval_secs = self._upheaval_shot = None
-        return self._fire("view_changed" if shot.score >= 2 else "change", shot, view)
+        return self._fire("view_changed" if best.score >= _AT_REST else "change", best, view)
 
     def _since_asked(self, view: View) -> float:
         return view.at_secs - (self._asked_secs if self._asked_secs is not None else -1e9)
@@ -321,6 +340,7 @@ class ChangeTrigger:
     def _step(self, view: View, fired: tuple[Fired, ...], activity: float) -> Step:
         state = self._state(view)
         wanted = {"suspect": _SUSPECT_LOOK_SECS, "event": _EVENT_LOOK_SECS}.get(state)
+        self._wanted = wanted is not None
         shots = [t.best.instant for t in (*self._gone, *self._tracks.live) if t.best and not t.asked]
         return Step(state, activity, view.condition, fired, wanted, tuple(shots[:3]))
 
@@ -336,6 +356,10 @@ def _shot(view: View, score: float) -> Shot:
     picture = cv2.convertScaleAbs(view.plane).tobytes()
     front = cv2.dilate(view.foreground, np.ones((9, 9), np.uint8)).tobytes()
     return Shot(view.instant, view.at_secs, score, picture, front)
+
+
+def _weight(track: Track) -> float:
+    return 1.0 if track.large else 0.25
 
 
 def _shows(track: Track, shot: Shot, slack: float) -> bool:

@@ -1,8 +1,9 @@
-"""Whether a look is worth anything at all: black, covered, overexposed and frozen pictures are known.
+"""Whether a look is worth anything at all: black, covered, overexposed, frozen and torn pictures are known.
 
 Covered means that a picture which had contrast has lost nearly all of it. Frozen means that a picture
 which was alive (no two looks of a sensor are alike) has become the same in every byte; a source that
-never was alive, such as a still picture, is not frozen.
+never was alive, such as a still picture, is not frozen. Torn means that a good part is the even grey that a
+decoder fills in for what was lost.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from edgevlm.choose.canvas import Plane
 from edgevlm.choose.light import shrink
 from edgevlm.records import Look
 
-Condition = Literal["ok", "black", "covered", "overexposed", "frozen"]
+Condition = Literal["ok", "black", "covered", "overexposed", "frozen", "torn"]
 
 _FROZEN_SECS = 20.0
 _BLACK_LEVEL = 24
@@ -27,6 +28,8 @@ _WHITE_SHARE = 0.7
 _COVERED_SHARE = 0.2
 _COVERED_CONTRAST = 6.0
 _REMEMBERED = 31
+_TORN_SHARE = 0.05
+_EVEN = 0.2
 
 
 class Inspector:
@@ -35,6 +38,7 @@ class Inspector:
     def __init__(self) -> None:
         self._contrasts: deque[float] = deque(maxlen=_REMEMBERED)
         self._sharpness: deque[float] = deque(maxlen=_REMEMBERED)
+        self._filled_shares: deque[float] = deque(maxlen=_REMEMBERED)
         self._bytes = b""
         self._same_since: float | None = None
         self._alive = False
@@ -52,8 +56,19 @@ class Inspector:
         usual = median(self._contrasts) if self._contrasts else contrast
         if contrast < _COVERED_CONTRAST and contrast < _COVERED_SHARE * usual:
             return "covered"
+        torn = self._filled(plane)
+        usual_torn = median(self._filled_shares) if self._filled_shares else torn
+        if torn > usual_torn + _TORN_SHARE:
+            return "torn"
+        self._filled_shares.append(torn)
         self._contrasts.append(contrast)
         return "ok"
+
+    def _filled(self, plane: Plane) -> float:
+        """Return the share of the picture that a decoder filled in: mid-grey without any noise."""
+        grey = cv2.inRange(plane, 126.5, 129.5)
+        even = cv2.inRange(cv2.Laplacian(plane, cv2.CV_32F), -_EVEN, _EVEN)
+        return cv2.countNonZero(cv2.bitwise_and(grey, even)) / plane.size
 
     def _frozen(self, luma: bytes, at_secs: float) -> bool:
         if luma != self._bytes:

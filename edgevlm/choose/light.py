@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from edgevlm.choose.canvas import Mask, Plane
 
@@ -24,7 +23,10 @@ _GAINS = (0.2, 5.0)
 _WINDOW = (5, 5)
 _SAME_PATTERN = 0.75
 _OTHER_PATTERN = 0.4
-_TEXTURE = 2.0
+_VOTES = 2.5
+_LEAST_VOTES = 0.05
+_LEAST_TEXTURE = 1.0
+_TEXTURE = 1.0
 """A window has a pattern when it varies by this many times the noise."""
 
 
@@ -58,26 +60,31 @@ def shrink(plane: Plane, factor: int = _TILE) -> Plane:
 
 def fit_light(background: Plane, plane: Plane) -> Light:
     """Return the gain and offset that explain most of the picture, given both at tile size."""
-    x, y = background.ravel().astype(np.float64), plane.ravel().astype(np.float64)
-    gain, offset = 1.0, float(np.median(y - x))
+    x, y = background.ravel(), plane.ravel()
+    gain, offset = 1.0, _median(y - x)
     for _ in range(_ROUNDS):
-        gain, offset = _refit(x, y, y - gain * x - offset, gain, offset)
+        gain, offset = _refit(x, y, y - gain * x - offset, gain)
     return Light(gain, offset)
 
 
-def _refit(
-    x: NDArray[np.float64], y: NDArray[np.float64], miss: NDArray[np.float64], gain: float, offset: float
-) -> tuple[float, float]:
-    scale = max(1.0, 2.5 * float(np.median(np.abs(miss))))
+def _refit(x: Plane, y: Plane, miss: Plane, gain: float) -> tuple[float, float]:
+    scale = max(1.0, 2.5 * _median(np.abs(miss)))
     weight = 1 / (1 + (miss / scale) ** 2) ** 2
-    total = weight.sum()
-    mean_x, mean_y = (weight * x).sum() / total, (weight * y).sum() / total
-    spread = (weight * (x - mean_x) ** 2).sum() / total
+    total = float(weight.sum())
+    mean_x, mean_y = float(weight @ x) / total, float(weight @ y) / total
+    off_x = x - mean_x
+    weighted = weight * off_x
+    spread = float(weighted @ off_x) / total
     if spread < 4:
-        return gain, float(mean_y - gain * mean_x)
-    slope = float((weight * (x - mean_x) * (y - mean_y)).sum() / total / spread)
+        return gain, mean_y - gain * mean_x
+    slope = float(weighted @ (y - mean_y)) / total / spread
     slope = min(max(slope, _GAINS[0]), _GAINS[1])
-    return slope, float(mean_y - slope * mean_x)
+    return slope, mean_y - slope * mean_x
+
+
+def _median(values: Plane) -> float:
+    middle = values.size // 2
+    return float(np.partition(values, middle)[middle])
 
 
 def structure_kept(background: Plane, plane: Plane) -> float:
@@ -91,28 +98,47 @@ def structure_kept(background: Plane, plane: Plane) -> float:
         products += float(np.vdot(edge_a, edge_b))
         energy_a += float(np.vdot(edge_a, edge_a))
         energy_b += float(np.vdot(edge_b, edge_b))
-    return products / (energy_a * energy_b) ** 0.5
+    return float(products / (energy_a * energy_b) ** 0.5)
 
 
-def only_light(background: Plane, plane: Plane, noise: float) -> tuple[Mask, Mask]:
-    """Return where the pattern is the same under another light, and where the pattern is another one.
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """Where the fine pattern can be compared: `same` under whatever light, or an `other` one."""
 
-    Where neither picture has a pattern (a plain wall) both are 0: nothing can be said. Judged at half size.
+    same: Mask
+    other: Mask
+
+    def lit(self, where: Mask) -> bool:
+        """Return whether a change is light upon what was there before: most of its pattern is the same."""
+        same = cv2.countNonZero(cv2.bitwise_and(self.same, where))
+        other = cv2.countNonZero(cv2.bitwise_and(self.other, where))
+        return same > _VOTES * other and same > _LEAST_VOTES * cv2.countNonZero(where)
+
+    def within(self, part: tuple[slice, slice]) -> Pattern:
+        """Return a rectangle of it."""
+        return Pattern(self.same[part], self.other[part])
+
+
+def compare_patterns(background: Plane, plane: Plane, noise: float) -> Pattern:
+    """Compare what is left when all smooth shading is taken away, window by window, at half size.
+
+    Where neither picture has a pattern (a plain wall) both masks are 0: nothing can be said.
     """
-    a, b = shrink(background, 2), shrink(plane, 2)
-    mean_a, mean_b = cv2.blur(a, _WINDOW), cv2.blur(b, _WINDOW)
-    var_a = cv2.blur(a * a, _WINDOW) - mean_a * mean_a
-    var_b = cv2.blur(b * b, _WINDOW) - mean_b * mean_b
-    both = cv2.blur(a * b, _WINDOW) - mean_a * mean_b
-    floor = max(1.0, (_TEXTURE * noise) ** 2)
-    np.maximum(var_a, 1e-3, out=var_a)
-    np.maximum(var_b, 1e-3, out=var_b)
-    likeness = both / cv2.sqrt(var_a * var_b)
-    same = (likeness > _SAME_PATTERN) & (np.minimum(var_a, var_b) > floor)
-    other = (likeness < _OTHER_PATTERN) & (np.maximum(var_a, var_b) > 2 * floor)
-    return _enlarge(same, plane.shape), _enlarge(other, plane.shape)
+    a, b = _fine(background), _fine(plane)
+    energy_a, energy_b = cv2.blur(a * a, _WINDOW), cv2.blur(b * b, _WINDOW)
+    both = cv2.blur(a * b, _WINDOW)
+    floor = max(_LEAST_TEXTURE, (_TEXTURE * noise) ** 2)
+    likeness = both / cv2.sqrt(energy_a * energy_b + 1e-6)
+    same = (likeness > _SAME_PATTERN) & (cv2.min(energy_a, energy_b) > floor)
+    other = (likeness < _OTHER_PATTERN) & (cv2.max(energy_a, energy_b) > 3 * floor)
+    return Pattern(_enlarge(same, plane.shape), _enlarge(other, plane.shape))
 
 
-def _enlarge(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> Mask:
+def _fine(plane: Plane) -> Plane:
+    half = shrink(plane, 2)
+    return half - cv2.blur(half, _WINDOW)
+
+
+def _enlarge(mask: Mask, shape: tuple[int, ...]) -> Mask:
     height, width = shape
     return cv2.resize(mask.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)

@@ -17,7 +17,7 @@ import numpy as np
 from edgevlm.choose.background import Background, Difference
 from edgevlm.choose.canvas import Mask, Plane, plane_of
 from edgevlm.choose.condition import Condition, Inspector
-from edgevlm.choose.light import fit_light, only_light, shrink, structure_kept
+from edgevlm.choose.light import Pattern, compare_patterns, fit_light, shrink, structure_kept
 from edgevlm.choose.shift import shake_between, steady
 from edgevlm.records import Instant, Look
 
@@ -28,12 +28,11 @@ _ANEW_SECS = 60.0
 """After a silence this long (a suspended machine, a camera that was away) the view is taken as it is."""
 _WARM_UP_SECS = 2.5
 """A camera that was just opened settles its exposure and white balance."""
-_SHAKE_FROM = 0.02
+_SHAKE_FROM = 0.01
+_SPREAD = 0.25
 _LIGHT_FROM = 0.15
 _UPHEAVAL_FROM = 0.45
 _KEPT = 0.5
-_LIGHT_VOTES = 2.5
-_LIGHT_LEAST = 0.05
 _AT_REST = 0.12
 _NUDGED_SECS = 30.0
 
@@ -54,6 +53,8 @@ class View:
     moved: Mask
     noise: float
     sharpness: float
+    pattern: Pattern | None
+    """The view's fine pattern against the background's; None when nothing is in front."""
 
 
 class Scene:
@@ -97,19 +98,16 @@ class Scene:
         seen = background.difference(plane, self._floor, self._sigmas)
         share = float(seen.foreground.mean())
         kind: Kind = "same"
-        if share > _SHAKE_FROM:
+        if share > _SHAKE_FROM and _everywhere(seen.foreground):
             plane, seen, kind = self._unshake(plane, seen, background)
             share = float(seen.foreground.mean())
-        if share > _LIGHT_FROM:
-            kind, seen = self._explain(plane, seen, background, share)
+        pattern = None
+        if share > 0:
+            pattern = compare_patterns(background.mean, plane, seen.noise)
+        if share > _LIGHT_FROM and pattern:
+            kind, seen = self._explain(plane, seen, background, pattern)
         self._settle(kind, plane, seen, background, gap)
-        foreground = seen.foreground
-        if kind in ("same", "shake") and share > 0:
-            same, _ = only_light(background.mean, plane, background.typical_noise)
-            foreground = cv2.medianBlur(cv2.bitwise_and(foreground, 1 - same), 3)
-        moved = cv2.bitwise_and(seen.moved, foreground)
-        shown = Difference(foreground, moved, seen.amount, seen.noise)
-        return self._view(look, gap, kind, "ok", plane, shown, seen.noise)
+        return self._view(look, gap, kind, "ok", plane, seen, seen.noise, pattern)
 
     def _unshake(
         self, plane: Plane, seen: Difference, background: Background
@@ -124,23 +122,20 @@ class Scene:
         return moved_back, better, "shake"
 
     def _explain(
-        self, plane: Plane, seen: Difference, background: Background, share: float
+        self, plane: Plane, seen: Difference, background: Background, pattern: Pattern
     ) -> tuple[Kind, Difference]:
-        same, other = only_light(background.mean, plane, background.typical_noise)
-        things = cv2.bitwise_and(seen.foreground, other)
-        votes_light, votes_thing = float(cv2.bitwise_and(seen.foreground, same).mean()), float(things.mean())
-        if votes_light > _LIGHT_VOTES * votes_thing and votes_light > _LIGHT_LEAST * share:
+        if pattern.lit(seen.foreground):
+            things = cv2.bitwise_and(seen.foreground, pattern.other)
             things = cv2.morphologyEx(things, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
             moved = cv2.bitwise_and(seen.moved, things)
             return "light", Difference(things, moved, seen.amount, seen.noise)
-        if share < _UPHEAVAL_FROM or structure_kept(background.mean, plane) > _KEPT:
+        small = float(seen.foreground.mean()) < _UPHEAVAL_FROM
+        if small or structure_kept(background.mean, plane) > _KEPT:
             return "same", seen
         at_rest = float(seen.moved.mean()) < _AT_REST
         return ("new_view" if at_rest else "upheaval"), seen
 
-    def _settle(
-        self, kind: Kind, plane: Plane, seen: Difference, background: Background, gap: float
-    ) -> None:
+    def _settle(self, kind: Kind, plane: Plane, seen: Difference, background: Background, gap: float) -> None:
         """Let the background learn what this kind of look teaches."""
         if kind == "same":
             background.learn(plane, seen, gap)
@@ -153,7 +148,7 @@ class Scene:
         self._notice_nudge(kind, plane, background)
 
     def _notice_nudge(self, kind: Kind, plane: Plane, background: Background) -> None:
-        """A shake that stays for half a minute is where the camera now looks."""
+        """Take a shake that stays for half a minute as where the camera now looks."""
         if kind != "shake":
             self._shaken_since = None
         elif self._shaken_since is None:
@@ -171,6 +166,7 @@ class Scene:
         plane: Plane,
         seen: Difference,
         noise: float,
+        pattern: Pattern | None = None,
     ) -> View:
         sharpness = self._inspector.sharpness(plane) if condition == "ok" else 0.0
         return View(
@@ -184,9 +180,16 @@ class Scene:
             seen.moved,
             noise,
             sharpness,
+            pattern,
         )
 
 
 def _nothing(plane: Plane) -> Difference:
     empty = np.zeros(plane.shape, dtype=np.uint8)
     return Difference(empty, empty, plane, 0.0)
+
+
+def _everywhere(foreground: Mask) -> bool:
+    """Return whether the change is spread over the picture, as only light and a moved camera spread it."""
+    tiles = cv2.resize(foreground.astype(np.float32), (8, 8), interpolation=cv2.INTER_AREA)
+    return float((tiles > _SHAKE_FROM / 4).mean()) > _SPREAD

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from edgevlm.choose.canvas import Mask
+from edgevlm.choose.light import Pattern
 from edgevlm.records import Instant
 
 SPEED = 0.12
@@ -23,6 +24,7 @@ _LOST_SECS = 1.0
 _MOVING_SHARE = 0.12
 _MAX_TRACKS = 12
 _SWARM = 7
+_ALIKE = 6
 _SAME_PLACE = 0.3
 _FRAGMENT = 0.06
 _CLUTTER_SECS = 300.0
@@ -83,21 +85,28 @@ class Track:
     best: Shot | None = None
 
 
-def find_blobs(foreground: Mask, moved: Mask, smallest: float) -> list[Blob]:
-    """Return the connected changes of at least `smallest` pixels, largest first."""
-    if not foreground.any():
+def find_blobs(foreground: Mask, moved: Mask, smallest: float, pattern: Pattern | None) -> list[Blob]:
+    """Return the connected changes of at least `smallest` pixels that are not just light, largest first."""
+    if cv2.countNonZero(foreground) < smallest:
         return []
     joined = cv2.morphologyEx(foreground, cv2.MORPH_CLOSE, _JOIN)
-    count, labels, boxes, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
+    x0, y0, wide, high = cv2.boundingRect(joined)
+    inside = joined[y0 : y0 + high, x0 : x0 + wide]
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(inside, connectivity=8)
     height, width = foreground.shape
     blobs = []
     for label in range(1, count):
         left, top, w, h, area = (int(value) for value in boxes[label])
         if area < smallest:
             continue
+        shape = labels[top : top + h, left : left + w] == label
+        left, top = left + x0, top + y0
         cut = left <= 1 or top <= 1 or left + w >= width - 1 or top + h >= height - 1
         part = slice(top, top + h), slice(left, left + w)
-        moving = float(moved[part][labels[part] == label].sum())
+        own = shape.view(np.uint8)
+        if pattern and pattern.within(part).lit(own):
+            continue
+        moving = cv2.countNonZero(cv2.bitwise_and(own, moved[part]))
         blobs.append(Blob(left + w / 2, top + h / 2, w, h, area, moving > _MOVING_SHARE * area, cut))
     return sorted(blobs, key=lambda blob: -blob.area)
 
@@ -108,6 +117,8 @@ class Tracks:
     def __init__(self, smallest: float, large: float) -> None:
         self.smallest, self.large = smallest, large
         self.live: list[Track] = []
+        self.on_demand = False
+        """Whether looks come when they are wanted: then a second one is waited for."""
         self._clutter = 0.0
 
     def follow(self, blobs: Sequence[Blob], at_secs: float, gap_secs: float, width: int) -> list[Track]:
@@ -168,7 +179,7 @@ class Tracks:
 
     def confirmed(self, track: Track, blobs: Sequence[Blob]) -> bool:
         """Return whether this is a thing and no speck."""
-        if track.large:
+        if track.large and (track.looks >= 2 or not self.on_demand):
             return True
         swarm = sum(blob.area < self.large for blob in blobs) >= _SWARM
         enough = track.blob.area >= max(self.smallest, 1.5 * self._clutter)
@@ -180,9 +191,9 @@ class Tracks:
 
 
 def _alike(old: Blob, new: Blob) -> bool:
-    """A speck does not become a lorry, nor a lorry a speck."""
+    """Return whether one can become the other: a speck does not become a lorry, nor a lorry a speck."""
     least, most = sorted((max(old.area, 20), max(new.area, 20)))
-    return most < 12 * least
+    return most < _ALIKE * least
 
 
 def _fragment(blob: Blob, taken: set[Blob], width: int) -> bool:

@@ -1,0 +1,1 @@
+"""The parts of `benchmarks/selection.py`: material, made scenes, baselines, scoring, report."""
