@@ -21,6 +21,7 @@ from edgevlm.publish.config import FileSinkConfig
 from edgevlm.publish.evidence import keep_picture, picture_path
 from edgevlm.publish.journal import Journal
 from edgevlm.publish.result import encode
+from edgevlm.publish.roboflow import shape_of
 from edgevlm.publish.retention import Swept, sweep
 from edgevlm.publish.sink import Message
 from edgevlm.runtime.clock import Clock
@@ -54,6 +55,7 @@ class FileSink:
     ) -> None:
         self.name = name
         self._config = config
+        self._shape = shape_of(config.format)
         self._directory = directory
         self._timezone = timezone
         self._clock = clock
@@ -117,7 +119,7 @@ class FileSink:
         self._make_directory_now()
         day = now.date().isoformat()
         document = self._keep_pictures_now(message, day)
-        row = encode(document) + b"\n"
+        row = encode(self._shape(document)) + b"\n"
         torn = self._journal.append(day, row)
         self._stored_bytes += len(row)
         return _Written(torn, self._sweep_now(now) if self._sweep_is_due() else None)

@@ -22,6 +22,7 @@ from edgevlm.publish.mqtt_link import LinkTiming, MqttLink
 from edgevlm.publish.mqtt_topics import Topics
 from edgevlm.publish.mqtt_wire import Incoming, Publish
 from edgevlm.publish.result import encode, writable
+from edgevlm.publish.roboflow import shape_of
 from edgevlm.publish.sink import Message, Notice
 from edgevlm.runtime.clock import Clock
 from edgevlm.runtime.counters import Counters
@@ -50,6 +51,7 @@ class MqttSink:
         timing: LinkTiming | None = None,
     ) -> None:
         self.name = name
+        self._shape = shape_of(config.format)
         self._counters = counters
         self._fold = Fold(clock)
         self._topics = Topics(config.prefix, node)
@@ -112,7 +114,7 @@ class MqttSink:
         def topic(kind: str) -> str:
             return self._topics.of_rule(message.camera, message.rule, kind)
 
-        publishes = [Publish(topic("result"), encode(message.document))]
+        publishes = [Publish(topic("result"), encode(self._shape(message.document)))]
         if message.state is not None:
             publishes.append(Publish(topic("state"), message.state.encode(), retained=True))
         if message.value is not None:

@@ -92,6 +92,7 @@ def _document(answer: Answer, context: ResultContext, seq: int) -> dict[str, Any
         "camera": request.camera,
         "rule": request.rule,
         "task": request.question.task,
+        "classes": list(request.question.classes or request.question.answers),
         "outcome": answer.outcome,
         "value": answer.value if answer.outcome == "ok" else None,
         "confidence": asdict(answer.confidence) if answer.confidence else None,
