@@ -16,7 +16,7 @@ GOOD = """\
 node: gateway-7
 models:
   local: {type: openai-compatible, base_url: 'http://10.0.0.5:8000/v1', model: q}
-  cloud: {type: openai-compatible, base_url: 'https://vlm.example.invalid/v1', model: q, api_key: c4n4ry-S3cret}
+  cloud: {type: openai-compatible, base_url: 'https://vlm.invalid/v1', model: q, api_key: c4n4ry-S3cret}
   reader: {type: embedded}
 sinks:
   broker: {type: mqtt, host: localhost}
@@ -66,7 +66,7 @@ def test_a_right_file_is_summed_up(tmp_path: Path) -> None:
     assert code == 0
     clock = f"edgevlm asks no time server; results carry clock: {clock_state()}"
     why = next(line for line in out.splitlines() if "model:cloud" in line).split("unresolved_host, ")[1]
-    assert why.startswith("vlm.example.invalid does not resolve here: ")
+    assert why.startswith("vlm.invalid does not resolve here: ")
     assert out.splitlines() == [
         "camera dock: rtsp, rtsp://192.168.1.9/1",
         "camera bench: usb, /dev/video0, disabled",
@@ -74,7 +74,7 @@ def test_a_right_file_is_summed_up(tmp_path: Path) -> None:
         "rule dock/cloud: command, caption, cloud, results",
         "rule bench/plate: command, ocr, reader, results, disabled",
         "model local: openai-compatible, http://10.0.0.5:8000/v1",
-        "model cloud: openai-compatible, https://vlm.example.invalid/v1",
+        "model cloud: openai-compatible, https://vlm.invalid/v1",
         "model reader: embedded",
         "sink broker: mqtt, localhost:1883",
         "sink results: file, results",
