@@ -105,10 +105,11 @@ class CameraRunner:
         return since is not None and (now_mono_ns - since) / _NS > 2 * self._source.patience_secs + 5
 
     def report(self, now_mono_ns: int) -> None:
-        """Tell the daemon how the camera is; a silence beyond the stall limit shows here first."""
+        """Tell the daemon how the camera is, once there is anything to tell; a stall shows here first."""
         self.vitals.notice_silence(now_mono_ns, live=self._source.live)
         session = self._session
-        self._put(HealthReport(self.vitals.health(session.ring.size if session else 0)))
+        if session is not None or self.vitals.state != CameraState.STARTING:
+            self._put(HealthReport(self.vitals.health(session.ring.size if session else 0)))
 
     # --- called by the host's picture thread ----------------------------------------------------------
 
