@@ -67,6 +67,7 @@ STRUCTURE = {"answer": {"type": "boolean"}, "label": {"enum": list(COLOURS)}}
 TASK = {
     "type": "structured-answering",
     "output_structure": STRUCTURE,
+    "prompt": "Is there a coloured box?",
     "system_prompt": "Answer in JSON.",  # so small a model loses its way in our own, longer one
 }
 COLOUR = asking.question_of(**TASK)
