@@ -6,6 +6,7 @@ pytest_plugins = [
     "tests.fakes.clock",
     "tests.fakes.loop_guard",
     "tests.servers.broker",
+    "tests.servers.networks",
     "tests.servers.rtsp",
     "tests.servers.s3",
     "tests.servers.vlm",

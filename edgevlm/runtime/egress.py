@@ -4,8 +4,8 @@
 the address that is about to be connected to, after the look-up, at each attempt: so neither a redirect nor a
 name that changes its address gets past it. Behind that stands an audit hook (`enforce`): whatever Python code
 in this process connects, sends or looks up, known to us or not, comes by here. Sockets that C libraries open
-by themselves do not, nor what `socket.connect` looks up when it is given a name; FFmpeg therefore gets a relay (`capture.relay`), and the kernel is the last wall
-(`edgevlm egress`).
+by themselves do not, nor what `socket.connect` looks up when it is given a name. So FFmpeg gets a relay
+(`capture.relay`), nobody here connects by name, and the kernel is the last wall (`edgevlm egress`).
 
 Light enough for capture hosts: standard library only. A refusal is an `OSError`, so that libraries treat it
 as a connection that failed, and is told to whoever asked for that in `enforce`, from any thread.

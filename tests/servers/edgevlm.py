@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,10 +73,18 @@ def write_config(path: Path, mapping: Mapping[str, Any]) -> Path:
 
 @asynccontextmanager
 async def edgevlm(
-    *arguments: str, state: Path, environ: Mapping[str, str] | None = None, cwd: Path | None = None
+    *arguments: str,
+    state: Path,
+    environ: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    prefix: Sequence[str] = (),
 ) -> AsyncIterator[Edgevlm]:
-    """Run `edgevlm ARGUMENTS` with its own state directory; kill it if it still runs at the end."""
+    """Run `edgevlm ARGUMENTS` with its own state directory; kill it if it still runs at the end.
+
+    `prefix` is a command that runs it, `ip netns exec NAME` for one.
+    """
     process = await asyncio.create_subprocess_exec(
+        *prefix,
         sys.executable,
         "-m",
         "edgevlm",
