@@ -98,6 +98,9 @@ def check(
         typer.Option(help="Judge what works by this, instead of the file's site.connectivity."),
     ] = None,
     *,
+    connect: Annotated[
+        bool, typer.Option("--connect", help="Connect to the models too, and say what they can do.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Read a configuration and say all that is wrong with it, and what of it works here.
@@ -107,7 +110,12 @@ def check(
     from edgevlm.commands.check import check as check_config
 
     raise typer.Exit(
-        check_config(config, connectivity=connectivity.value if connectivity else None, as_json=as_json)
+        check_config(
+            config,
+            connectivity=connectivity.value if connectivity else None,
+            connect=connect,
+            as_json=as_json,
+        )
     )
 
 

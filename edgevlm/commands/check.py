@@ -1,6 +1,7 @@
-"""`edgevlm check`: is the configuration right, and what would run? Starts nothing, connects to nothing.
+"""`edgevlm check`: is the configuration right, and what would run? Starts nothing.
 
-Names are looked up, where the connectivity allows that, to say what each component needs.
+Names are looked up, where the connectivity allows that, to say what each component needs; with `--connect`
+the models that may be used are connected to, else nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from edgevlm.config.compatibility import Compatibility, judge
+from edgevlm.commands.connect import Connection, connect_models, print_connections
+from edgevlm.config.compatibility import Compatibility, judge, policy_of
 from edgevlm.config.load import load
 from edgevlm.config.mistakes import InvalidConfig, Mistake
 from edgevlm.config.model import Config, RuleConfig
@@ -25,7 +27,7 @@ from edgevlm.config.reach import Key, address_of
 from edgevlm.config.references import models_of, sinks_of
 from edgevlm.config.sample import flow
 from edgevlm.runtime.egress import Connectivity
-from edgevlm.runtime.exits import EX_CONFIG, EX_OK
+from edgevlm.runtime.exits import EX_CONFIG, EX_FAILED, EX_OK
 from edgevlm.runtime.section import Section
 
 
@@ -33,6 +35,7 @@ def check(
     path: Path,
     *,
     connectivity: Connectivity | None = None,
+    connect: bool = False,
     as_json: bool = False,
     stream: TextIO | None = None,
     errors: TextIO | None = None,
@@ -43,6 +46,7 @@ def check(
     Args:
         path: the configuration file.
         connectivity: judge by this one instead of the file's own.
+        connect: connect to the models as well, and fail (1) where one will not do.
         as_json: print one JSON document on `stream`, and nothing else anywhere.
         stream: where the summary goes; standard output when absent.
         errors: where mistakes and warnings go; standard error when absent.
@@ -60,14 +64,27 @@ def check(
     found = judge(
         config, connectivity=connectivity, environ=environ, ignored=lambda key: _touches(_path(key), wrong)
     )
+    connections: list[Connection] = []
+    if connect and not mistakes:
+        connections = connect_models(config, _usable_models(found), policy_of(config, connectivity))
     if as_json:
-        print(json.dumps(report(config, mistakes, warnings, found)), file=stream)
+        told = {"connections": [connection.as_json() for connection in connections]} if connect else {}
+        print(json.dumps(report(config, mistakes, warnings, found) | told), file=stream)
     else:
         print_findings(mistakes, warnings, errors)
         if not mistakes:
             print_summary(config, found, stream)
             print_incompatible(found, errors)
-    return EX_CONFIG if mistakes or found.incompatible_rules() else EX_OK
+            print_connections(connections, stream, errors)
+    if mistakes or found.incompatible_rules():
+        return EX_CONFIG
+    return EX_OK if all(connection.ok for connection in connections) else EX_FAILED
+
+
+def _usable_models(found: Compatibility) -> list[str]:
+    """Return the models that the connectivity does not bar."""
+    parts = found.components
+    return [part.name for part in parts if part.kind == "model" and part.verdict != "incompatible"]
 
 
 def print_findings(mistakes: tuple[Mistake, ...], warnings: tuple[Mistake, ...], stream: TextIO) -> None:

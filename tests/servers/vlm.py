@@ -105,6 +105,8 @@ class VlmServer:
         self.most_in_flight = 0
         self.models: dict[str, Any] | None = None
         """What GET …/models says; 404 when None. It is no question: neither counted nor judged."""
+        self.models_wait: asyncio.Event | None = None
+        """Holds that back until it is set."""
         self.otherwise: Reply | Callable[[Asked], Reply] = say("ok")
         self._script: deque[Reply] = deque()
         self._changed = asyncio.Condition()
@@ -155,6 +157,8 @@ class VlmServer:
 
     async def _take(self, request: web.Request) -> web.StreamResponse:
         if request.method == "GET":
+            if self.models_wait is not None:
+                await self.models_wait.wait()
             listed = request.path == self.path.replace("chat/completions", "models") and self.models
             return web.json_response(listed or _error("Not Found"), status=200 if listed else 404)
         self.in_flight += 1
