@@ -12,8 +12,8 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Iterable
-from contextlib import AsyncExitStack, suppress
-from dataclasses import asdict, replace
+from contextlib import AsyncExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -21,12 +21,11 @@ from zoneinfo import ZoneInfo
 import structlog
 
 from edgevlm.capture.hosts import Hosts
-from edgevlm.capture.relay import Relay
-from edgevlm.capture.spec import RtspSpec
 from edgevlm.choose.rules import Rules
-from edgevlm.config.compatibility import Compatibility, policy_of
+from edgevlm.config.compatibility import Compatibility
 from edgevlm.config.model import Config
 from edgevlm.config.reach import Kind
+from edgevlm.guard import guarded
 from edgevlm.infer.models import build_backend
 from edgevlm.infer.pool import Pool
 from edgevlm.orders import Orders
@@ -38,7 +37,6 @@ from edgevlm.publish.result import ResultContext, new_boot_id
 from edgevlm.publish.sink import Message, Notice, NoticeBoard
 from edgevlm.publish.sinks import build_sink
 from edgevlm.records import Answer, CameraHealth, CameraState, Picture, Request
-from edgevlm.runtime import egress
 from edgevlm.runtime.clock import Clock, SystemClock
 from edgevlm.runtime.counters import Counters
 from edgevlm.runtime.loopwatch import LoopWatch
@@ -112,7 +110,6 @@ class Daemon:
         self.publisher = Publisher(self.couriers, self.boards, context, counters=self.counters)
         self.pipelines = {name: self._pipeline(name) for name in self.config.cameras}
         self._orders = Orders(self.pipelines, self.publisher, self.boards, barred=self._barred_rules())
-        self._relays = self._build_relays()
 
     def _usable(self, kind: Kind, names: Iterable[str]) -> list[str]:
         """Return those of `names` that can work at the site's connectivity."""
@@ -124,18 +121,6 @@ class Daemon:
         """Return the rules that cannot run, and why."""
         rules = self._found.rules if self._found is not None else ()
         return {(rule.camera, rule.rule): f"{rule.code}: {rule.message}" for rule in rules if not rule.runs}
-
-    def _build_relays(self) -> list[Relay]:
-        """Return a relay for each network camera where FFmpeg may not open sockets to it itself."""
-        if self._found is None or self._found.connectivity != "air-gapped":
-            return []
-        policy = policy_of(self.config, "air-gapped")
-        sources = {name: camera.spec.source for name, camera in self.hosts.cameras.items()}
-        return [
-            Relay(name, source, policy, counters=self.counters)
-            for name, source in sources.items()
-            if isinstance(source, RtspSpec)
-        ]
 
     def _courier(self, name: str) -> Courier:
         sink = build_sink(
@@ -210,12 +195,8 @@ class Daemon:
 
         """
         async with AsyncExitStack() as stack:
-            self._guard(stack)
-            for relay in self._relays:
-                await relay.open()
-                stack.push_async_callback(relay.close)
-                camera = self.hosts.cameras[relay.camera]
-                camera.spec = replace(camera.spec, source=relay.source())
+            if self._found is not None:
+                await self._guard(self._found, stack)
             for courier in self.couriers.values():
                 await courier.open()
                 stack.push_async_callback(courier.close)
@@ -224,25 +205,12 @@ class Daemon:
             self._post_first_notices()
             await self._run_tasks(on_ready)
 
-    def _guard(self, stack: AsyncExitStack) -> None:
+    async def _guard(self, found: Compatibility, stack: AsyncExitStack) -> None:
         """Hold this process to what the site allows, as long as it runs."""
-        if self._found is None:
-            return
-        limits = {
-            f"model:{name}{part}": reach
-            for name, reach in self._found.model_limits.items()
-            for part in ("", ".frame_url")
-        }
-        loop = asyncio.get_running_loop()
-
-        def note(refusal: egress.Refusal) -> None:
-            """Log and count; called in any thread."""
-            log.warning("security: a connection is refused", to=refusal.where, why=refusal.why)
-            with suppress(RuntimeError):  # the event loop is closed: nobody is left to count
-                loop.call_soon_threadsafe(self.counters.count, "egress_refused")
-
-        egress.enforce(policy_of(self.config, self._found.connectivity), note, limits=limits)
-        stack.callback(egress.enforce, egress.Policy())
+        specs = [camera.spec for camera in self.hosts.cameras.values()]
+        guard = guarded(self.config, found, specs, counters=self.counters)
+        for spec in await stack.enter_async_context(guard):
+            self.hosts.cameras[spec.name].spec = spec
 
     async def _run_tasks(self, on_ready: Callable[[], None] | None) -> None:
         """Run each stage's tasks, and end them in the order of a frame's way."""

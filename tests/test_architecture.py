@@ -19,7 +19,7 @@ LAYERS = (
     {"runtime"},
     {"capture", "choose", "infer", "publish"},
     {"config"},
-    {"plan", "status"},
+    {"guard", "plan", "status"},
     {"pipeline"},
     {"orders"},
     {"daemon"},

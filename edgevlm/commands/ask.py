@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from edgevlm.capture.spec import CameraSpec, ImageSpec
-from edgevlm.commands.single import ask_once
+from edgevlm.commands.single import ask_once, leaves_of
+from edgevlm.config.compatibility import Compatibility, judge
 from edgevlm.config.load import load
 from edgevlm.config.model import Config
 from edgevlm.errors import ConfigError
@@ -21,6 +22,7 @@ from edgevlm.plan import Plan, camera_specs, plans_of
 from edgevlm.publish.result import encode
 from edgevlm.records import Shot
 from edgevlm.runtime import logs
+from edgevlm.runtime.addresses import beyond
 from edgevlm.runtime.exits import EX_CONFIG, EX_FAILED, EX_OK, EX_USAGE
 from edgevlm.runtime.redact import Redactor
 
@@ -47,7 +49,10 @@ def ask(path: Path, asking: Asking) -> int:
         loaded = load(path)
         logs.configure(redactor=Redactor(loaded.secrets), level="error")
         plan = _plan(loaded.config, asking)
-        document = asyncio.run(ask_once(loaded.config, plan, _cameras(loaded.config, plan, asking)))
+        found = judge(loaded.config)
+        _refuse(loaded.config, found, plan)
+        cameras = _cameras(loaded.config, plan, asking)
+        document = asyncio.run(ask_once(loaded.config, plan, cameras, found))
     except Misuse as error:
         sys.stderr.write(f"{error}\n")
         return EX_USAGE
@@ -81,6 +86,24 @@ def _plan(config: Config, asking: Asking) -> Plan:
         deadline_secs=300.0,
         shot=Shot(max_side=default_max_side(task.type)),
     )
+
+
+def _refuse(config: Config, found: Compatibility, plan: Plan) -> None:
+    """Refuse a model that the site's connectivity, or the camera's `leaves`, does not allow.
+
+    Raises:
+        ConfigError: it says which, and why.
+
+    """
+    leaves = leaves_of(config, plan.camera)
+    keys = {("model", plan.model), ("frame_url", plan.model)}
+    for part in found.components:
+        if part.key in keys and part.verdict == "incompatible":
+            raise ConfigError(f"{part.title} cannot be asked: {part.code}: {part.message}")
+        if part.key in keys and part.needs != "unknown" and beyond(part.needs, leaves):
+            raise ConfigError(
+                f"{part.title} cannot be asked: frames_leave_site: camera {plan.camera} has leaves: {leaves}"
+            )
 
 
 def _words(detail: Any) -> str:

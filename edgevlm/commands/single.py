@@ -9,12 +9,15 @@ from typing import Any
 
 from edgevlm.capture.hosts import Camera, Hosts
 from edgevlm.capture.spec import CameraSpec
+from edgevlm.config.compatibility import Compatibility
 from edgevlm.config.model import Config
+from edgevlm.guard import guarded
 from edgevlm.infer.models import build_backend
 from edgevlm.infer.pool import Pool
 from edgevlm.plan import Plan
 from edgevlm.publish.result import ResultContext, build_message, new_boot_id
 from edgevlm.records import Answer, CameraHealth, CameraState, Picture, Request, Trigger
+from edgevlm.runtime.addresses import Reach
 from edgevlm.runtime.clock import SystemClock
 from edgevlm.runtime.counters import Counters
 from edgevlm.runtime.timesync import clock_state
@@ -24,16 +27,35 @@ FIRST_FRAME_SECS = 45.0
 _HOPELESS = (CameraState.OFFLINE, CameraState.UNAUTHORIZED)
 
 
-async def ask_once(config: Config, plan: Plan, cameras: Sequence[CameraSpec]) -> dict[str, Any]:
+async def ask_once(
+    config: Config, plan: Plan, cameras: Sequence[CameraSpec], found: Compatibility | None = None
+) -> dict[str, Any]:
     """Ask `plan`'s question about one frame of each camera, in their order; return the result document.
 
-    A camera that shows nothing gives a document with `outcome: error` and `stage: capture`.
+    A camera that shows nothing gives a document with `outcome: error` and `stage: capture`. With `found`
+    nothing is connected to that it does not allow.
 
     Raises:
         ConfigError: the model cannot work as it is configured.
 
     """
-    clock, counters = SystemClock(), Counters()
+    counters = Counters()
+    if found is None:
+        return await _ask_once(config, plan, cameras, counters)
+    limits = {plan.model: leaves_of(config, plan.camera)}
+    async with guarded(config, found, cameras, counters=counters, limits=limits) as reachable:
+        return await _ask_once(config, plan, reachable, counters)
+
+
+def leaves_of(config: Config, camera: str) -> Reach:
+    """Return how far a camera's pixels may go; pictures of no camera may go anywhere."""
+    return config.cameras[camera].leaves if camera in config.cameras else "internet"
+
+
+async def _ask_once(
+    config: Config, plan: Plan, cameras: Sequence[CameraSpec], counters: Counters
+) -> dict[str, Any]:
+    clock = SystemClock()
     hosts = Hosts(cameras, cameras_per_host=len(cameras), clock=clock, counters=counters)
     answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
