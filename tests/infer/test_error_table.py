@@ -25,6 +25,7 @@ from edgevlm.errors import (
     QuotaExceeded,
     TooLarge,
 )
+from edgevlm.infer import dashscope, openrouter
 from edgevlm.infer.refusal import MESSAGE_CHARS, RAW_CHARS, classify, read_refusal
 from edgevlm.runtime.redact import Redactor
 
@@ -45,6 +46,8 @@ def error(message: str, **more: Any) -> dict[str, Any]:
     return {"error": {"message": message, **more}}
 
 
+VENDORS = {"dashscope": dashscope.MEANINGS, "openrouter": openrouter.MEANINGS}
+"""Rows with a `vendor` are read with that vendor's own meanings first, as its backend does."""
 HTML_502 = b"<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>"
 ROWS = [json.loads(line) for line in (DATA / "refusals.jsonl").read_text().splitlines()]
 
@@ -55,7 +58,8 @@ def as_bytes(body: Any) -> bytes:
 
 @pytest.mark.parametrize("row", [pytest.param(row, id=row["name"]) for row in ROWS])
 def test_each_refusal_becomes_the_error_that_says_what_to_do(row: dict[str, Any]) -> None:
-    found = classify(row["status"], as_bytes(row["body"]), {})
+    meanings = VENDORS.get(row.get("vendor", ""), ())
+    found = classify(row["status"], as_bytes(row["body"]), {}, meanings=meanings)
     assert type(found).__name__ == row["error"], found.message
 
 
