@@ -12,13 +12,15 @@ import asyncio
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import yaml
 
 from benchmarks.contestant import ANSWERS, MAX_SIDE, QUESTION, Beat, Job, Meter, tell
 from edgevlm.config.load import load
 from edgevlm.daemon import Daemon
-from edgevlm.publish.sink import Message, Sink
+from edgevlm.publish.command import Command
+from edgevlm.publish.sink import Message
 from edgevlm.records import CameraState, Picture, Request
 from edgevlm.runtime import logs
 from edgevlm.runtime.redact import Redactor
@@ -28,34 +30,14 @@ START_SECS = 60.0
 ANSWER_SECS = 30.0
 
 
-class _TimedSink:
-    """Passes everything on to a sink, and says when it has confirmed a message."""
-
-    def __init__(self, sink: Sink) -> None:
-        self.name = sink.name
-        self.meter: Meter | None = None
-        self.confirmed = asyncio.Event()
-        self._sink = sink
-
-    async def open(self) -> None:
-        await self._sink.open()
-
-    async def deliver(self, message: Message) -> None:
-        await self._sink.deliver(message)
-        if message.document["outcome"] != "ok":
-            sys.exit(f"a question failed: {message.document['error']}")
-        if self.meter is not None:
-            self.meter.confirmed()
-        self.confirmed.set()
-
-    async def close(self) -> None:
-        await self._sink.close()
-
-
 class _TimedDaemon(Daemon):
     """The daemon, and when it has a picture."""
 
     meter: Meter | None = None
+
+    def ask(self) -> None:
+        """Do what a command does that came over MQTT."""
+        self._obey(Command("ask", CAMERA, RULE))
 
     async def _take_pictures(self, request: Request) -> tuple[Picture, ...]:
         pictures = await super()._take_pictures(request)
@@ -74,12 +56,14 @@ class Contestant:
         self._daemon = _TimedDaemon(load(path).config, state_directory=directory)
         self._online = asyncio.Event()
         self._daemon.on_camera = lambda _: self._look_whether_all_are_online()
-        courier = self._daemon.couriers[SINK]
-        self._sink = courier.sink = _TimedSink(courier.sink)
+        self._confirmed = asyncio.Event()
+        self._sink = self._daemon.couriers[SINK].sink
+        self._deliver = self._sink.deliver
 
     async def run(self) -> None:
         """Serve the measuring process until it closes our input."""
         async with asyncio.TaskGroup() as group:
+            patch.object(self._sink, "deliver", self._deliver_timed).start()
             group.create_task(self._daemon.run())
             async with asyncio.timeout(START_SECS):
                 await self._online.wait()
@@ -101,17 +85,24 @@ class Contestant:
             self._online.set()
 
     async def _ask(self, count: int) -> Meter:
-        pipeline = self._daemon.pipelines[CAMERA]
-        meter = self._daemon.meter = self._sink.meter = Meter()
+        meter = self._daemon.meter = Meter()
         beat = Beat()
         for _ in range(count):
             await asyncio.sleep(beat.pause_secs())
-            self._sink.confirmed.clear()
+            self._confirmed.clear()
             meter.triggered()
-            pipeline.ask_nowait(pipeline.ask_by_command(RULE, request_id=None, prompt=None))
+            self._daemon.ask()
             async with asyncio.timeout(ANSWER_SECS):
-                await self._sink.confirmed.wait()
+                await self._confirmed.wait()
         return meter
+
+    async def _deliver_timed(self, message: Message) -> None:
+        await self._deliver(message)
+        if self._daemon.meter is not None:
+            self._daemon.meter.confirmed()
+        if message.document["outcome"] != "ok":
+            sys.exit(f"a question failed: {message.document['error']}")
+        self._confirmed.set()
 
 
 def configuration(job: Job) -> dict[str, Any]:

@@ -17,8 +17,8 @@ BUSY_LOAD = 0.7
 
 DECODED = "edgevlm decodes a frame when it is asked for, from the keyframe on; the loop has decoded them all"
 VALIDATED = (
-    "edgevlm validates the answer, publishes three messages (result, state, value) and a notice instead of "
-    "one, and waits for all three acknowledgements"
+    "edgevlm validates the answer, keeps it until it is delivered, publishes three messages (result, state, "
+    "value) and a notice instead of one, and waits for all three acknowledgements"
 )
 PROCESSES = "edgevlm is a daemon and its capture hosts, the loop one process"
 

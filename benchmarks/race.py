@@ -138,7 +138,8 @@ def lap(contestant: str, plan: Plan, *, clip: Path, broker_port: int) -> Lap:
 
 @contextmanager
 def _started(contestant: str, plan: Plan, clip: Path, broker_port: int) -> Iterator[tuple[_Running, Stub]]:
-    with TemporaryDirectory(prefix="edgevlm-bench-") as directory:
+    # beside the recording, on a disk: what is stored for safety costs nothing in a memory file system
+    with TemporaryDirectory(prefix="state-", dir=clip.parent) as directory:
         stub = Stub()
         try:
             running = _Running(

@@ -23,6 +23,8 @@ from benchmarks.cpu import cpu_ns
 ANSWER = '{"answer": "yes"}'
 _WORDS = ('{"', "answer", '":', ' "', "yes", '"}')
 _END_OF_HEADERS = b"\r\n\r\n"
+_ASKED = b"/chat/completions "
+_NOT_HERE = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,9 @@ class _Connection:
             head += piece
         headers, _, start = bytes(head).partition(_END_OF_HEADERS)
         body = self._body(start, _content_length(headers))
+        if _ASKED not in headers.split(b"\r\n", 1)[0]:  # somebody wants to know what kind of server this is
+            self._connection.sendall(_NOT_HERE)
+            return True
         read_ns, cpu_read_ns = time.monotonic_ns(), cpu_ns(self._notes.pids)
         reply = _reply(streamed=b'"stream":true' in body)
         answered_ns, cpu_answered_ns = time.monotonic_ns(), cpu_ns(self._notes.pids)
@@ -100,7 +105,7 @@ def _content_length(headers: bytes) -> int:
         name, _, value = line.partition(b":")
         if name.lower() == b"content-length":
             return int(value)
-    raise ValueError("a request without Content-Length")
+    return 0
 
 
 def _reply(*, streamed: bool) -> bytes:
