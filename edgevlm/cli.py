@@ -261,6 +261,48 @@ def demo(
     raise typer.Exit(run_demo(seconds=seconds, base_url=base_url, model=model, as_json=as_json))
 
 
+spool_app = typer.Typer(help="See what waits for delivery, and what a sink refused.", no_args_is_help=True)
+app.add_typer(spool_app, name="spool")
+SinkName = Annotated[str | None, typer.Option("--sink", help="Only this sink's.", show_default=False)]
+MessageId = Annotated[str | None, typer.Option("--id", help="Only this message.", show_default=False)]
+
+
+@spool_app.command("list", epilog="Example: edgevlm spool list --json")
+def spool_list(sink: SinkName = None, *, as_json: Json = False) -> None:
+    """Show how many messages wait for each sink, and the messages that were refused, with the reason."""
+    _spool("list", sink, None, as_json=as_json)
+
+
+@spool_app.command("retry", epilog="Example: edgevlm spool retry --sink broker")
+def spool_retry(sink: SinkName = None, message_id: MessageId = None, *, as_json: Json = False) -> None:
+    """Try refused messages again: all, those of a sink, or one."""
+    _spool("retry", sink, message_id, as_json=as_json)
+
+
+@spool_app.command("drop", epilog="Example: edgevlm spool drop --sink old-broker --waiting")
+def spool_drop(
+    sink: SinkName = None,
+    message_id: MessageId = None,
+    *,
+    waiting: Annotated[
+        bool, typer.Option("--waiting", help="Messages that wait, instead of those that were refused.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Delete refused messages of a sink, or one; with --waiting those that wait."""
+    if sink is None and message_id is None:
+        _usage("say what to drop: --sink NAME or --id ID")
+    _spool("drop", sink, message_id, waiting=waiting, as_json=as_json)
+
+
+def _spool(
+    verb: str, sink: str | None, message_id: str | None, *, as_json: bool, waiting: bool = False
+) -> NoReturn:
+    from edgevlm.commands.spool import spool
+
+    raise typer.Exit(spool(verb, sink=sink, message_id=message_id, waiting=waiting, as_json=as_json))
+
+
 def _task_for(
     question: str | None, classes: str | None, answers: str | None, structure: dict[str, Any]
 ) -> Task:

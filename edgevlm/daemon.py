@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -31,15 +31,20 @@ from edgevlm.infer.pool import Pool
 from edgevlm.orders import Orders
 from edgevlm.pipeline import Pipeline, Publisher
 from edgevlm.plan import camera_specs, plans_of
+from edgevlm.publish import spool_orders
 from edgevlm.publish.command import Command
 from edgevlm.publish.courier import Courier
 from edgevlm.publish.result import ResultContext, new_boot_id
 from edgevlm.publish.sink import Message, Notice, NoticeBoard
 from edgevlm.publish.sinks import build_sink
+from edgevlm.publish.spool import Spool
+from edgevlm.publish.spool_store import SpoolLimits
 from edgevlm.records import Answer, CameraHealth, CameraState, Picture, Request
 from edgevlm.runtime.clock import Clock, SystemClock
 from edgevlm.runtime.counters import Counters
+from edgevlm.runtime.control import ControlServer
 from edgevlm.runtime.loopwatch import LoopWatch
+from edgevlm.runtime.ledger import Ledger
 from edgevlm.runtime.systemd import Notifier, watchdog_interval_secs
 from edgevlm.status.notices import (
     camera_notice,
@@ -53,6 +58,7 @@ log = structlog.get_logger()
 
 STATS_SECS = 60.0
 _DRAIN_ANSWERS_SECS = 10.0
+SPOOL_SILENCE_SECS = 60.0
 _DRAIN_MESSAGES_SECS = 10.0
 
 
@@ -78,11 +84,13 @@ class Daemon:
         self._timezone = ZoneInfo(config.site.timezone) if config.site.timezone else None
         self._stop = asyncio.Event()
         self._build()
+        self._ledger = Ledger(state_directory)
 
     # --- building: nothing is opened --------------------------------------------------------------------
 
     def _build(self) -> None:
         self.couriers = {name: self._courier(name) for name in self._usable("sink", self.config.sinks)}
+        self.spool = self._spool()
         sinks = [courier.sink for courier in self.couriers.values()]
         self.boards = tuple(sink for sink in sinks if isinstance(sink, NoticeBoard))
         self.pool = Pool(
@@ -93,6 +101,7 @@ class Daemon:
             take_pictures=self._take_pictures,
             deliver=self._deliver,
             clock=self.clock,
+            note_unfinished=self._ledger.note,
             counters=self.counters,
         )
         sources = frozenset(self._usable("source", self.config.cameras))
@@ -107,7 +116,13 @@ class Daemon:
             counters=self.counters,
         )
         context = ResultContext(node=self.config.node, boot_id=new_boot_id(self.clock.utc_ns()))
-        self.publisher = Publisher(self.couriers, self.boards, context, counters=self.counters)
+        self.publisher = Publisher(
+            self.spool,
+            {name: courier.sink for name, courier in self.couriers.items()},
+            self.boards,
+            context,
+            counters=self.counters,
+        )
         self.pipelines = {name: self._pipeline(name) for name in self.config.cameras}
         self._orders = Orders(self.pipelines, self.publisher, self.boards, barred=self._barred_rules())
 
@@ -123,6 +138,15 @@ class Daemon:
         return {(rule.camera, rule.rule): f"{rule.code}: {rule.message}" for rule in rules if not rule.runs}
 
     def _courier(self, name: str) -> Courier:
+    def _spool(self) -> Spool:
+        section = self.config.spool
+        limits = SpoolLimits(
+            max_bytes=section.max_bytes,
+            max_age_secs=None if section.max_age_days is None else section.max_age_days * 86_400,
+            max_evidence_bytes=section.max_evidence_bytes,
+        )
+        return Spool(self._state_directory, clock=self.clock, counters=self.counters, limits=limits)
+
         sink = build_sink(
             name,
             self.config.sinks[name],
@@ -133,7 +157,7 @@ class Daemon:
             timezone=self.config.site.timezone,
             on_command=self._obey,
         )
-        return Courier(sink, clock=self.clock, counters=self.counters)
+        return Courier(sink, self.spool, clock=self.clock, counters=self.counters)
 
     def _pipeline(self, name: str) -> Pipeline:
         plans = plans_of(self.config, name, self._found)
@@ -161,7 +185,7 @@ class Daemon:
         return await camera.pictures(request.shot, request.trigger.fired_mono_ns)
 
     async def _deliver(self, answer: Answer) -> None:
-        message = self.publisher.deliver(answer)
+        message = await self.publisher.deliver(answer)
         if message.state is not None:
             self.pipelines[message.camera].last_values[message.rule] = message.state
         if self.on_message is not None:
@@ -198,6 +222,7 @@ class Daemon:
             if self._found is not None:
                 await self._guard(self._found, stack)
             for courier in self.couriers.values():
+            await self._open_state(stack)
                 await courier.open()
                 stack.push_async_callback(courier.close)
             await self.pool.open()
@@ -206,6 +231,21 @@ class Daemon:
             await self._run_tasks(on_ready)
 
     async def _guard(self, found: Compatibility, stack: AsyncExitStack) -> None:
+    async def _open_state(self, stack: AsyncExitStack) -> None:
+        """Open what outlives a run: the spool, the count of questions in flight, the control socket."""
+        await self.spool.open()
+        stack.push_async_callback(self.spool.close)
+        control = ControlServer(self._state_directory, dict.fromkeys(spool_orders.VERBS, self._order_spool))
+        await control.open()
+        stack.push_async_callback(control.close)
+        if lost := self._ledger.open():
+            self.counters.drop("infer", "crash", amount=lost)
+            log.warning("questions were in flight when the last run ended: they are lost", questions=lost)
+        stack.callback(self._ledger.close)
+
+    async def _order_spool(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        return await self.spool.by_hand(spool_orders.work_of(request))
+
         """Hold this process to what the site allows, as long as it runs."""
         specs = [camera.spec for camera in self.hosts.cameras.values()]
         guard = guarded(self.config, found, specs, counters=self.counters)
@@ -300,6 +340,7 @@ async def serve(daemon: Daemon, notifier: Notifier) -> None:
     """Run `daemon` as a service: signals, readiness and the watchdog.
 
     SIGTERM and SIGINT drain in order; a second one leaves at once.
+            "spool": asdict(self.spool.statistics()),
     """
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -320,6 +361,7 @@ def _ready(daemon: Daemon, notifier: Notifier) -> None:
     notifier.ready(f"{len(daemon.pipelines)} cameras, {rules} rules")
 
 
+    daemon.spool.beat = watch.heartbeat("spool", SPOOL_SILENCE_SECS).beat
 def _leave(daemon: Daemon, notifier: Notifier, number: signal.Signals) -> None:
     if daemon.stopping:
         log.warning("second signal: leaving at once", signal=number.name)

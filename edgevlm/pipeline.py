@@ -3,7 +3,7 @@
     camera.looks()          capture: the newest look, never a backlog, out of a capture host
     rules.fired_by_…        choose:  which rule fires now; pure, returns at once
     pool.ask_nowait         infer:   a bounded slot a rule; the frame is bound when a worker is free
-    courier.accept_nowait   publish: one courier a sink, in order
+    spool.put               publish: on the disk for every sink; then one courier a sink, in order
 
 `Pipeline` is one camera, `Publisher` is the common end of all of them. `daemon` builds and runs both.
 """
@@ -20,9 +20,9 @@ from typing import Any
 from edgevlm.capture.hosts import Camera
 from edgevlm.choose.rules import Rules
 from edgevlm.plan import Plan
-from edgevlm.publish.courier import Courier
 from edgevlm.publish.result import ResultContext, build_message
-from edgevlm.publish.sink import Message, NoticeBoard
+from edgevlm.publish.sink import Message, NoticeBoard, Sink, TakesEvidence
+from edgevlm.publish.spool import Spool
 from edgevlm.records import Answer, Request, Trigger
 from edgevlm.runtime.clock import Clock, wait_for
 from edgevlm.runtime.counters import Counters
@@ -133,13 +133,18 @@ class Publisher:
 
     def __init__(
         self,
-        couriers: Mapping[str, Courier],
+        spool: Spool,
+        sinks: Mapping[str, Sink],
         boards: tuple[NoticeBoard, ...],
         context: ResultContext,
         *,
         counters: Counters,
     ) -> None:
-        self._couriers = couriers
+        self._spool = spool
+        self._sinks = frozenset(sinks)
+        self._takes_evidence = {
+            name for name, sink in sinks.items() if isinstance(sink, TakesEvidence) and sink.takes_evidence
+        }
         self._boards = boards
         self._context = context
         self._counters = counters
@@ -154,18 +159,22 @@ class Publisher:
     def reply_to(self, request: Request, reply: Reply) -> None:
         """Give the answer of `request` to `reply` as well."""
         self._replies[request.id] = reply
+    def _wanted(self, plan: Plan) -> bool:
+        """Return whether any of the rule's sinks hands on pictures."""
+        return not self._takes_evidence.isdisjoint(plan.sinks)
 
-    def deliver(self, answer: Answer) -> Message:
-        """Hand `answer` to everybody who waits for it, and return its message."""
+
+    async def deliver(self, answer: Answer) -> Message:
+        """Accept `answer`, hand it to everybody who waits for it, and return its message."""
         request = answer.request
         plan = self._plans[request.camera, request.rule]
         context = replace(self._context, labels=plan.labels, clock=clock_state())
         message = build_message(answer, context=context, seq=next(self._seq))
         self._counters.count("answers", f"{request.camera}/{request.rule}")
         self._counters.count(f"outcome_{answer.outcome}", f"{request.camera}/{request.rule}")
-        for name in plan.sinks:
-            self._couriers[name].accept_nowait(message)
         if (reply := self._replies.pop(request.id, None)) is not None:
+        sinks = [name for name in plan.sinks if name in self._sinks]
+        message = (await self._spool.put(message, sinks, keep_evidence=self._wanted(plan))).message
             reply(message.document)
         for board in self._boards:
             board.post(rule_status_notice(request.camera, request.rule, rule_status(answer)))

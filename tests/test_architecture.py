@@ -48,6 +48,7 @@ THREAD_MODULES = {
     "edgevlm.infer.embedded": "a named executor: inference takes the processor for seconds",
     "edgevlm.publish.file": "a named executor: fsync takes its time",
     "edgevlm.publish.mqtt_network": "paho's one network thread",
+    "edgevlm.publish.spool": "a named executor: one thread writes the spool",
     "edgevlm.publish.stdout": "a named executor: whoever reads us may be slow",
     "edgevlm.runtime.lookup": "daemon threads: a look-up may hang, and nothing must wait for it",
 }

@@ -12,7 +12,7 @@ from edgevlm.capture.config import Fraction, PolygonConfig, SourceConfig
 from edgevlm.choose.config import TriggerConfig
 from edgevlm.infer.config import ModelConfig
 from edgevlm.infer.task import TaskConfig
-from edgevlm.publish.config import SinkConfig
+from edgevlm.publish.config import SinkConfig, SpoolConfig
 from edgevlm.runtime.addresses import network_of
 from edgevlm.runtime.section import Name, Section
 
@@ -157,6 +157,8 @@ class Config(Section):
     """Whom to ask: named endpoints."""
     sinks: dict[Name, SinkConfig] = {}
     """Where answers go."""
+    spool: SpoolConfig = SpoolConfig()
+    """What waits on disk until every sink has confirmed it."""
     capture: CaptureConfig = CaptureConfig()
     """How capture is spread over processes."""
     cameras: dict[Name, CameraConfig] = {}

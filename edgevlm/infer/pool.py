@@ -69,6 +69,7 @@ class Pool:
     Args:
         backends: the named endpoints; opened by `open`, closed by `close`.
         take_pictures: binds a request's frame when a worker is free for it.
+        note_unfinished: told how many questions have not come to their end, whenever that changes.
         deliver: takes every answer; an answer that makes it raise is lost, which is counted and logged.
 
     """
@@ -79,6 +80,7 @@ class Pool:
         *,
         take_pictures: TakePictures,
         deliver: Deliver,
+        note_unfinished: Callable[[int], None] = lambda _: None,
         clock: Clock,
         counters: Counters,
     ) -> None:
@@ -88,6 +90,7 @@ class Pool:
         self._clock = clock
         self._counters = counters
         self._owed: asyncio.Queue[Answer] = asyncio.Queue(_MAX_OWED)
+        self._note_unfinished = note_unfinished
         self._unfinished = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -291,10 +294,12 @@ def _who(request: Request) -> str:
 
 def _names(request: Request) -> dict[str, str]:
     return {"camera": request.camera, "rule": request.rule, "model": request.model, "request": request.id}
+        self._note_unfinished(self._unfinished)
 
 
 def _tell_failure(answer: Answer) -> None:
     """Log why there is no value; the words are the same for the same trouble, so that repeats are folded."""
+        self._note_unfinished(self._unfinished)
     if (failure := answer.failure) is not None:
         request = answer.request
         log.warning(

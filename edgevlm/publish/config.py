@@ -91,4 +91,15 @@ class StdoutSinkConfig(Section):
     """How results are shaped; `roboflow`: under the names of its workflow blocks (docs/roboflow.md)."""
 
 
+class SpoolConfig(Section):
+    """What waits on disk until every sink has confirmed it."""
+
+    max_bytes: int = Field(default=64_000_000, ge=1_000_000, le=100_000_000_000)
+    """Room for answers, taken when the file is made; when it is full the oldest are dropped, and counted."""
+    max_age_days: float | None = Field(default=30.0, gt=0)
+    """Older answers are dropped, and counted. No bound when null."""
+    max_evidence_bytes: int = Field(default=500_000_000, ge=0)
+    """Room for the pictures of answers that wait; when it is full, answers go without."""
+
+
 SinkConfig = Annotated[MqttSinkConfig | FileSinkConfig | StdoutSinkConfig, Field(discriminator="type")]

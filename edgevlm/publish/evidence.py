@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 from edgevlm.publish.journal import sync_directory
+from edgevlm.publish.sink import Evidence
 
 FOLDER = "evidence"
 SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,99}-[0-9]{12,20}")
@@ -33,22 +34,44 @@ def picture_path(day: str, message_id: str, index: int) -> str:
     return f"{FOLDER}/{day}/{message_id}{f'-{index}' if index else ''}.jpg"
 
 
-def keep_picture(directory: Path, relative: str, jpeg: bytes) -> None:
-    """Write a picture so that its name never stands for half of it; the same again changes nothing."""
+def keep_picture(directory: Path, relative: str, evidence: Evidence) -> int:
+    """Link or write a picture so that its name never stands for half of it; return its size.
+
+    The same again changes nothing.
+    """
     path = directory / relative
     _make_folder(directory, path.parent)
     part = path.with_name(f"{path.name}.part")
+    if not _linked(evidence.path, part):
+        _write(part, evidence.read())
+    part.replace(path)
+    part.unlink(missing_ok=True)  # two names of one file: rename does nothing then
+    sync_directory(path.parent)
+    return path.stat().st_size
+
+
+def _linked(source: Path | None, part: Path) -> bool:
+    """Give the evidence store's file, which is on the disk already, another name; return whether it works."""
+    if source is None:
+        return False
+    part.unlink(missing_ok=True)
+    try:
+        os.link(source, part, follow_symlinks=False)
+    except OSError:  # on another disk, without links, or gone: reading it tells which
+        return False
+    return True
+
+
+def _write(part: Path, jpeg: bytes) -> None:
     fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
     try:
         _write_all(fd, jpeg)
         os.fsync(fd)
-        part.replace(path)
     except OSError:
         part.unlink(missing_ok=True)
         raise
     finally:
         os.close(fd)
-    sync_directory(path.parent)
 
 
 def _make_folder(directory: Path, folder: Path) -> None:

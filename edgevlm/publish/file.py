@@ -21,8 +21,8 @@ from edgevlm.publish.config import FileSinkConfig
 from edgevlm.publish.evidence import keep_picture, picture_path
 from edgevlm.publish.journal import Journal
 from edgevlm.publish.result import encode
-from edgevlm.publish.roboflow import shape_of
 from edgevlm.publish.retention import Swept, sweep
+from edgevlm.publish.roboflow import shape_of
 from edgevlm.publish.sink import Message
 from edgevlm.runtime.clock import Clock
 from edgevlm.runtime.counters import Counters
@@ -65,6 +65,11 @@ class FileSink:
         self._stored_bytes = 0
         self._sweep_above_bytes = 0
         self._next_sweep_ns = 0
+
+    @property
+    def takes_evidence(self) -> bool:
+        """Whether pictures are kept beside the rows."""
+        return "picture" in self._config.evidence
 
     async def open(self) -> None:
         """Make the directory; one that cannot be written now is tried again with each message."""
@@ -125,13 +130,16 @@ class FileSink:
         return _Written(torn, self._sweep_now(now) if self._sweep_is_due() else None)
 
     def _keep_pictures_now(self, message: Message, day: str) -> dict[str, Any]:
-        if "picture" not in self._config.evidence or not message.pictures:
+        if not self.takes_evidence or not message.evidence:
             return message.document
         frames = [dict(frame) for frame in message.document["frames"]]
-        for index, (picture, frame) in enumerate(zip(message.pictures, frames, strict=True)):
-            frame["evidence"] = picture_path(day, message.id, index)
-            keep_picture(self._directory, frame["evidence"], picture.jpeg)
-            self._stored_bytes += len(picture.jpeg)
+        for index, (evidence, frame) in enumerate(zip(message.evidence, frames, strict=True)):
+            relative = picture_path(day, message.id, index)
+            try:
+                self._stored_bytes += keep_picture(self._directory, relative, evidence)
+            except FileNotFoundError:  # somebody cleaned up behind us: the row tells that there is none
+                continue
+            frame["evidence"] = relative
         return {**message.document, "frames": frames}
 
     def _sweep_is_due(self) -> bool:

@@ -17,7 +17,6 @@ import structlog
 from edgevlm.errors import SinkRejected, SinkUnreachable
 from edgevlm.publish.command import Command, Refusal, Reply, parse_command
 from edgevlm.publish.config import MqttSinkConfig
-from edgevlm.publish.fold import Fold
 from edgevlm.publish.mqtt_link import LinkTiming, MqttLink
 from edgevlm.publish.mqtt_topics import Topics
 from edgevlm.publish.mqtt_wire import Incoming, Publish
@@ -26,6 +25,7 @@ from edgevlm.publish.roboflow import shape_of
 from edgevlm.publish.sink import Message, Notice
 from edgevlm.runtime.clock import Clock
 from edgevlm.runtime.counters import Counters
+from edgevlm.runtime.fold import Fold
 
 log = structlog.get_logger()
 
@@ -53,7 +53,8 @@ class MqttSink:
         self.name = name
         self._shape = shape_of(config.format)
         self._counters = counters
-        self._fold = Fold(clock)
+        self._clock = clock
+        self._fold = Fold(first_secs=60.0)
         self._topics = Topics(config.prefix, node)
         self._on_command = on_command if config.commands else None
         self._board: dict[str, bytes] = {}  # retained topic → payload
@@ -158,9 +159,12 @@ class MqttSink:
 
     def _drop_notice(self, reason: str, why: str) -> None:
         self._counters.drop("publish", reason, self.name)
-        folded = self._fold.due(why) if reason == "notice_rejected" else None
+        folded = self._folded(why) if reason == "notice_rejected" else None
         if folded is not None:
             log.error("a notice was refused and is dropped", sink=self.name, why=why, and_before=folded)
+
+    def _folded(self, what: str) -> int | None:
+        return self._fold.seen(what, self._clock.monotonic_ns())
 
     # --- in
 
@@ -183,7 +187,7 @@ class MqttSink:
 
     def _refuse(self, incoming: Incoming, why: str, reply: Reply | None) -> None:
         self._counters.drop("publish", "command_refused", self.name)
-        folded = self._fold.due(f"{incoming.topic[:200]} {why}")
+        folded = self._folded(f"{incoming.topic[:200]} {why}")
         if folded is not None:
             log.warning(
                 "a command was refused",

@@ -16,13 +16,13 @@ import structlog
 
 from edgevlm.errors import PublishError, SinkUnreachable
 from edgevlm.publish.config import MqttSinkConfig
-from edgevlm.publish.fold import Fold
 from edgevlm.publish.mqtt_causes import LEFT, Cause
 from edgevlm.publish.mqtt_network import Login
 from edgevlm.publish.mqtt_session import Session, SessionEvents
 from edgevlm.publish.mqtt_wire import Incoming, MqttVersion, Publish, port_of
 from edgevlm.runtime.backoff import Backoff
 from edgevlm.runtime.clock import Clock
+from edgevlm.runtime.fold import Fold
 
 log = structlog.get_logger()
 
@@ -81,7 +81,7 @@ class MqttLink:
         self._came_up_last = False
         self._backoff = Backoff(timing.first_pause_secs, timing.longest_pause_secs)
         self._takeovers: deque[int] = deque(maxlen=timing.takeovers)
-        self._fold = Fold(clock, every_secs=600.0)
+        self._fold = Fold(first_secs=600.0)
         self._suspect: Publish | None = None
         self._suspected = 0
         self._failures = 0
@@ -169,7 +169,7 @@ class MqttLink:
         cause = session.over.result()
         if session.age_secs() >= self._timing.settled_secs:
             self._backoff.reset()
-            self._fold = Fold(self._clock, every_secs=600.0)
+            self._fold = Fold(first_secs=600.0)
         return cause
 
     def _check(self, session: Session) -> None:
@@ -180,7 +180,7 @@ class MqttLink:
 
     def _came_up(self) -> None:
         self._came_up_last = True
-        folded = self._fold.due("connected")
+        folded = self._fold.seen("connected", self._clock.monotonic_ns())
         if folded is not None:
             self._log.info("connected to the broker", protocol=self._version, failures=self._failures)
         self._spoke_5 = self._spoke_5 or self._version == "5"
@@ -207,7 +207,7 @@ class MqttLink:
             if cause.code == "lost":
                 longest = self._timing.suspected_pause_secs
             return longest * self._backoff.draw.uniform(0.5, 1.0)
-        folded = self._fold.due(cause.text)
+        folded = self._fold.seen(cause.text, self._clock.monotonic_ns())
         if folded is not None:
             write = self._log.error if cause.needs_person else self._log.warning
             write("no connection to the broker", why=cause.text, and_before=folded)

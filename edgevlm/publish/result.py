@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Any
 
-from edgevlm.publish.sink import Message
+from edgevlm.publish.sink import Evidence, Message
 from edgevlm.publish.state import short_state
 from edgevlm.records import Answer, JsonValue, Picture
 from edgevlm.runtime.timesync import ClockState
@@ -63,7 +63,7 @@ def build_message(answer: Answer, *, context: ResultContext, seq: int) -> Messag
         document=document,
         state=_state(answer, document) if told else None,
         value=_value(document) if told else None,
-        pictures=answer.pictures,
+        evidence=tuple(Evidence(jpeg=picture.jpeg) for picture in answer.pictures),
     )
 
 
@@ -114,6 +114,7 @@ def _document(answer: Answer, context: ResultContext, seq: int) -> dict[str, Any
         "truncated": answer.truncated,
         "repaired": answer.repaired,
         "reused": False,
+        "durable": True,
         "confirmed_by": None,
     }
     return {key: writable(value) for key, value in document.items()}

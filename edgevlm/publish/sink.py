@@ -9,9 +9,28 @@ two of one camera.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from edgevlm.records import Picture
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A picture of a message: a file of the evidence store, or in memory before it is accepted."""
+
+    path: Path | None = None
+    """Whole and on the disk for as long as the message waits; link it or read it, never change it."""
+    jpeg: bytes | None = field(default=None, repr=False)
+
+    def read(self) -> bytes:
+        """Return the JPEG; blocks.
+
+        Raises:
+            OSError: the file has gone.
+
+        """
+        if self.jpeg is not None:
+            return self.jpeg
+        return self.path.read_bytes() if self.path is not None else b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +47,9 @@ class Message:
     """The short current value for the `state` topic; None leaves the topic unchanged."""
     value: dict[str, Any] | None
     """The payload of the `value` topic; None leaves the topic unchanged."""
-    pictures: tuple[Picture, ...] = field(default=(), repr=False)
+    evidence: tuple[Evidence, ...] = field(default=(), repr=False)
+    """The pictures that were asked about, in the order of the document's `frames`; none where nobody wants
+    them, or where there was no room for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +97,12 @@ class NoticeBoard(Protocol):
 
     def post(self, notice: Notice) -> None:
         """Show `notice` now and, when retained, again after every reconnect; never blocks, never raises."""
+
+
+@runtime_checkable
+class TakesEvidence(Protocol):
+    """A sink that can hand on pictures; where none of a rule's sinks wants them, they are not kept."""
+
+    @property
+    def takes_evidence(self) -> bool:
+        """Whether it is configured to."""

@@ -9,6 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -24,11 +25,13 @@ from edgevlm.publish.mqtt_causes import Cause
 from edgevlm.publish.mqtt_link import LinkTiming
 from edgevlm.publish.result import build_message, result_schema
 from edgevlm.publish.sink import Message, Notice, NoticeBoard, Windowed
+from edgevlm.publish.spool import Spool
 from edgevlm.runtime.backoff import Backoff
 from edgevlm.runtime.clock import SystemClock
 from edgevlm.runtime.counters import Counters
 from edgevlm.runtime.section import Secret
 from tests.publish.answers import CONTEXT, answer, failed, message, unknown
+from tests.publish.spools import SMALL
 from tests.servers.broker import Broker, Certificates, NewBroker, Subscriber, free_port
 
 pytestmark = pytest.mark.usefixtures("loop_guard")
@@ -98,6 +101,7 @@ class Post:
 
     sink: MqttSink
     courier: Courier
+    spool: Spool
     counters: Counters
     commands: asyncio.Queue[Command] = field(default_factory=asyncio.Queue)
 
@@ -106,16 +110,19 @@ class Post:
 
     async def delivered(self, *messages: Message) -> None:
         """Accept `messages` and return when the courier has got rid of them."""
-        for each in messages:
-            self.courier.accept_nowait(each)
+        await self.accept(*messages)
         assert await self.courier.drain(15)
+
+    async def accept(self, *messages: Message) -> None:
+        """Accept `messages`: they are on the disk."""
+        await asyncio.gather(*(self.spool.put(each, [self.sink.name]) for each in messages))
 
 
 OpenPost = Callable[..., Awaitable[Post]]
 
 
 @pytest.fixture
-async def open_post(logbook: LogBook) -> AsyncIterator[OpenPost]:
+async def open_post(logbook: LogBook, tmp_path: Path) -> AsyncIterator[OpenPost]:
     """Opens a sink for a port; it is closed with the test."""
     posts: list[tuple[Post, asyncio.Task[None]]] = []
 
@@ -125,7 +132,6 @@ async def open_post(logbook: LogBook) -> AsyncIterator[OpenPost]:
         timing: LinkTiming = FAST,
         clock: SystemClock | None = None,
         node: str = "gateway-7",
-        max_messages: int = 1000,
         **config: Any,
     ) -> Post:
         counters, clock = Counters(), clock or SystemClock()
@@ -139,11 +145,13 @@ async def open_post(logbook: LogBook) -> AsyncIterator[OpenPost]:
             on_command=commands.put_nowait,
             timing=timing,
         )
-        courier = Courier(
-            sink, clock=clock, counters=counters, max_messages=max_messages, backoff=Backoff(0.05, 0.2)
-        )
+        directory = tmp_path / f"state-{len(posts)}"
+        directory.mkdir()
+        spool = Spool(directory, clock=SystemClock(), counters=counters, limits=SMALL)
+        await spool.open()
+        courier = Courier(sink, spool, clock=clock, counters=counters, backoff=Backoff(0.05, 0.2))
         await courier.open()
-        post = Post(sink, courier, counters, commands)
+        post = Post(sink, courier, spool, counters, commands)
         posts.append((post, asyncio.create_task(courier.run())))
         return post
 
@@ -153,6 +161,7 @@ async def open_post(logbook: LogBook) -> AsyncIterator[OpenPost]:
         with suppress(asyncio.CancelledError):
             await running
         await post.courier.close()
+        await post.spool.close()
 
 
 @pytest.fixture(autouse=True)
@@ -269,8 +278,7 @@ async def test_an_absent_broker_is_no_error_and_nothing_is_lost(
     clock = GatedClock()
     post = await open_post(broker.port, clock=clock)
     clock.gate.clear()
-    for seq in range(200):
-        post.courier.accept_nowait(message(seq, camera=f"cam{seq % 3}"))
+    await post.accept(*(message(seq, camera=f"cam{seq % 3}") for seq in range(200)))
     line = await logbook.until("no connection")
     assert "connection refused" in line["why"]
     await asyncio.to_thread(broker.start)
@@ -288,8 +296,7 @@ async def test_an_absent_broker_is_no_error_and_nothing_is_lost(
 async def test_a_restart_in_full_flow_loses_nothing(broker: Broker, open_post: OpenPost) -> None:
     post = await open_post(broker.port)
     got: list[int] = []
-    for seq in range(400):
-        post.courier.accept_nowait(message(seq, camera=f"cam{seq % 4}"))
+    await post.accept(*(message(seq, camera=f"cam{seq % 4}") for seq in range(400)))
     async with Subscriber(broker.port) as first:
         await first.until(lambda _: len(results(first)) >= 20)
         await asyncio.to_thread(broker.stop)
@@ -302,23 +309,24 @@ async def test_a_restart_in_full_flow_loses_nothing(broker: Broker, open_post: O
     assert len(got) >= 20
 
 
-async def test_a_full_queue_drops_the_oldest_and_counts_exactly(
+async def test_a_full_spool_drops_the_oldest_and_counts_exactly(
     new_broker: NewBroker, open_post: OpenPost, logbook: LogBook
 ) -> None:
     broker = new_broker()
     await asyncio.to_thread(broker.stop)
     clock = GatedClock()
-    post = await open_post(broker.port, clock=clock, max_messages=50)
+    post = await open_post(broker.port, clock=clock)
     clock.gate.clear()
-    for seq in range(80):
-        post.courier.accept_nowait(message(seq))
-    assert post.dropped("queue_full") == 30
+    for start in range(0, 200, 20):
+        await post.accept(*(message(seq, raw="x" * 8000) for seq in range(start, start + 20)))
+    dropped = post.dropped("spool_full")
+    assert 0 < dropped < 200
     await logbook.until("no connection")
     await asyncio.to_thread(broker.start)
     async with Subscriber(broker.port) as subscriber:
         clock.gate.set()
-        await subscriber.until(lambda _: len(results(subscriber)) >= 50)
-    assert [document["seq"] for document in results(subscriber)] == list(range(30, 80))
+        await subscriber.until(lambda _: len(results(subscriber)) >= 200 - dropped)
+    assert [document["seq"] for document in results(subscriber)] == list(range(dropped, 200))
 
 
 async def test_a_frozen_broker_is_given_up_and_found_again(
@@ -328,7 +336,7 @@ async def test_a_frozen_broker_is_given_up_and_found_again(
     post = await open_post(broker.port, timing=timing)
     await post.delivered(message(1))
     broker.freeze()
-    post.courier.accept_nowait(message(2))
+    await post.accept(message(2))
     line = await logbook.until("no connection")
     assert "confirmed nothing" in line["why"]
     assert post.courier.statistics().delivered == 1

@@ -139,7 +139,7 @@ async def test_a_torn_row_is_cut_counted_and_said(tmp_path: Path, new_sink: NewS
 
 async def test_an_id_that_could_lead_elsewhere_names_no_file(tmp_path: Path, new_sink: NewSink) -> None:
     told = message(1)
-    evil = Message("../../etc/passwd", "dock", "plate", told.document, None, None, told.pictures)
+    evil = Message("../../etc/passwd", "dock", "plate", told.document, None, None, told.evidence)
     sink = new_sink(evidence=["picture"])
     with pytest.raises(SinkRejected, match="not an id"):
         await deliver(sink, evil)
