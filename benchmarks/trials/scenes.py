@@ -71,7 +71,8 @@ class Thing:
             stencil, centre, (max(2, round(high * 0.2 * sway)), round(high * 0.5)), 0, 0, 360, 1.0, -1
         )
         cv2.circle(stencil, (centre[0], centre[1] - round(high * 0.4)), max(2, round(high * 0.13)), 0.6, -1)
-        picture += self.level * cv2.GaussianBlur(stencil, (3, 3), 0.8)
+        soft = cv2.GaussianBlur(stencil, (3, 3), 0.8)
+        picture += soft * (float(picture.mean()) + self.level - picture)
 
 
 def crossing(start: float, secs: float, size: float, level: float, *, low: float = 0.9) -> Thing:

@@ -28,9 +28,11 @@ _AROUND = np.ones((7, 7), np.uint8)
 """Leaves and digits change beside the pixels that they changed before."""
 _FLICKER_SHARE = 0.006
 _FLICKER_GROWTH = 0.3
+_FLICKER_MOST = 0.12
 _LEAK_PER_SEC = 1.0
 _LIGHT_DOUBT = 0.12
 """Share of the light's change at a pixel that the fit may be wrong by."""
+_MOVE_SECS = 0.9
 _MOVED = 1.2
 """Two looks differ by the noise of both, a look and the mean by that of one."""
 _UNCOVER_SECS = 1.5
@@ -47,7 +49,7 @@ class Difference:
     foreground: Mask
     """1 where it differs from the background."""
     moved: Mask
-    """1 where it differs from the look before as well."""
+    """1 where it differs from the look of a second ago as well, or the one before if that is older."""
     amount: Plane
     noise: float
     """Of the typical pixel, in grey levels."""
@@ -66,6 +68,7 @@ class Background:
         self._was = np.zeros(plane.shape, dtype=np.uint8)
         self._doubt: Plane | float = 0.0
         self._looks = 1
+        self._previous_secs = 0.0
         self._uncover_secs = 0.0
         self.typical_noise = _FIRST_NOISE
 
@@ -99,7 +102,8 @@ class Background:
         cv2.copyTo(pace * miss, calm, step)
         self.mean += step
         self._absorb(plane, seen, secs)
-        self._was, self._previous = seen.foreground, plane
+        self._was = seen.foreground
+        self.skip(plane, secs)
         self._looks += 1
 
     def _learn_noise(self, miss: Plane, calm: Mask, secs: float) -> None:
@@ -117,8 +121,10 @@ class Background:
         self._flicker_near *= kept
         entered = cv2.bitwise_and(seen.foreground, 1 - self._was)
         if cv2.countNonZero(entered):
-            added = _FLICKER_SHARE * seen.amount * seen.amount + _FLICKER_GROWTH * self._flicker
-            cv2.accumulate(added, self._flicker, entered)
+            energy = seen.amount * seen.amount
+            grown: Plane = (1 + _FLICKER_GROWTH) * self._flicker + _FLICKER_SHARE * energy
+            grown = cv2.max(cv2.min(grown, _FLICKER_MOST * energy), self._flicker)
+            cv2.copyTo(grown, entered, self._flicker)
             self._flicker_near = cv2.dilate(self._flicker, _AROUND)
 
     def _absorb(self, plane: Plane, seen: Difference, secs: float) -> None:
@@ -141,12 +147,14 @@ class Background:
             np.copyto(self.mean, plane, where=keep == 0)
         self._still_secs[:] = 0
         self._was = np.zeros_like(self._was)
-        self._previous = plane
+        self._previous, self._previous_secs = plane, 0.0
         self._doubt = 0.0
 
-    def skip(self, plane: Plane) -> None:
-        """Remember a look that teaches nothing, so that the next one is compared with it."""
-        self._previous = plane
+    def skip(self, plane: Plane, secs: float) -> None:
+        """Remember a look, so that later ones are compared with it; quick looks with one of a second ago."""
+        self._previous_secs += secs
+        if self._previous_secs >= _MOVE_SECS:
+            self._previous, self._previous_secs = plane, 0.0
 
 
 def ghosts(mean: Plane, plane: Plane, still: Mask) -> Mask:

@@ -12,12 +12,14 @@ The reference is always the last picture that was *asked* about. The rule asks
 
 Two questions are never nearer than `cooldown_secs`. What comes during the cool-down is not forgotten: its
 best look is kept and asked about when the cool-down is over, which is why a `Fired` names instants of the
-past. Within one event the pause doubles with each question (10, 20, 40 .. 300 s). Time is the looks' own
-monotonic time: a clock that is set changes nothing, and a suspended machine costs one question at most.
+past. While no calm comes between, the pause doubles with each question (10, 20, 40 .. 300 s). Time is the
+looks' own monotonic time: a clock that is set changes nothing, and a suspended machine costs one question
+at most. The state is bounded: at most 12 live tracks and 4 that are gone, each with one look.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -45,9 +47,16 @@ _SETTLE_SECS = 0.6
 """How long a better look at a newcomer is waited for, where looks come that often."""
 _STALE_SECS = 25.0
 _CALM_SECS = 1.5
+_LONG_CALM_SECS = 10.0
 _SAME_THING_SECS = 3.0
 _RE_ASK_SECS = 10.0
 _RE_ASK_MOST_SECS = 300.0
+_HOT = 1.5
+_COOLING_SECS = 15.0
+"""Calm that forgets most of the questions that were asked without calm between."""
+_EMPTY_SECS = 5.0
+_FREE_LOAD = 12
+"""Questions that a scene may cost before it must be empty for a while."""
 _CONTINUING = 6.0
 """An event that only goes on is asked about this many times less often than one with news."""
 _UPHEAVAL_SECS = 3.0
@@ -113,6 +122,7 @@ class ChangeTrigger:
         self._asked_secs: float | None = None
         self._asked_front: Mask | None = None
         self._in_event = 0
+        self._heat = self._load = self._empty_secs = 0.0
         self._active_secs: float | None = None
         self._rested = 0
         self._upheaval_secs: float | None = None
@@ -174,10 +184,26 @@ class ChangeTrigger:
         )
         if busy or view.kind == "upheaval":
             self._active_secs = view.at_secs
-        elif self._active_secs is None or view.at_secs - self._active_secs >= _CALM_SECS:
+        elif self._calm(view):
             self._in_event = 0
+        self._cool(view)
         moved = float(cv2.bitwise_and(view.moved, self._zone).sum())
         return moved / max(1.0, float(self._zone.sum()))
+
+    def _cool(self, view: View) -> None:
+        """Forget questions: those of the last moments while nothing moves, all after a while of nothing."""
+        gap = min(view.gap_secs, 5.0)
+        if not any(blob.moving for blob in self._blobs):
+            self._heat *= math.exp(-gap / _COOLING_SECS)
+        self._empty_secs = 0.0 if self._blobs else self._empty_secs + gap
+        if self._empty_secs > _EMPTY_SECS:
+            self._load *= math.exp(-gap / _COOLING_SECS)
+
+    def _calm(self, view: View) -> bool:
+        """Return whether the event is over: nobody there any more, or nobody moves for long."""
+        calm_secs = view.at_secs - (self._active_secs if self._active_secs is not None else -1e9)
+        there = any(track.large and track.asked for track in self._tracks.live)
+        return calm_secs >= (_LONG_CALM_SECS if there else _CALM_SECS)
 
     def _ask_worthy(self, track: Track, *, lost: bool = False) -> bool:
         """Return whether this is a thing that can be shown; one that is gone must have been seen well."""
@@ -229,10 +255,9 @@ class ChangeTrigger:
 
     def _pause(self) -> float:
         """Return how long after the last question the next may come."""
-        if self._in_event < 2:
-            return self.settings.cooldown_secs
-        again = min(_RE_ASK_SECS * 2.0 ** min(self._in_event - 2, 9), _RE_ASK_MOST_SECS)
-        return max(self.settings.cooldown_secs, again)
+        hot = _re_ask_secs(self._heat - 2) if self._heat >= _HOT else 0.0
+        loaded = _re_ask_secs(self._load - _FREE_LOAD) if self._load > _FREE_LOAD else 0.0
+        return max(self.settings.cooldown_secs, hot, loaded)
 
     def _ask_about(self, waiting: Sequence[Track], view: View) -> Fired:
         """Ask about the look that shows most of what waits."""
@@ -291,12 +316,8 @@ class ChangeTrigger:
         moving = any(
             t.moves >= 2 and t.seen_secs == view.at_secs and t.blob.moving for t in self._tracks.live
         )
-        pause = max(
-            _CONTINUING * _RE_ASK_SECS * 2.0 ** min(max(0, self._in_event - 1), 9),
-            self.settings.cooldown_secs,
-        )
-        longest = max(_RE_ASK_MOST_SECS, self.settings.cooldown_secs)
-        return moving and self._in_event > 0 and self._since_asked(view) >= min(pause, longest)
+        pause = min(_CONTINUING * _re_ask_secs(self._heat - 1), _RE_ASK_MOST_SECS)
+        return moving and self._in_event > 0 and self._since_asked(view) >= max(pause, self._pause())
 
     def _ask_again(self, view: View) -> Fired:
         return self._fire("novelty", _shot(view, 1.0), view)
@@ -335,6 +356,8 @@ class ChangeTrigger:
         self._rested = 0
         if reason in ("change", "novelty"):
             self._in_event += 1
+            self._heat += 1
+            self._load += 1
         return Fired(reason, (shot.instant,))
 
     def _step(self, view: View, fired: tuple[Fired, ...], activity: float) -> Step:
@@ -350,6 +373,10 @@ class ChangeTrigger:
         if self._tracks.live:
             return "event"
         return "cooldown" if self._since_asked(view) < self.settings.cooldown_secs else "idle"
+
+
+def _re_ask_secs(doublings: float) -> float:
+    return min(_RE_ASK_SECS * 2.0 ** min(max(0, round(doublings)), 9), _RE_ASK_MOST_SECS)
 
 
 def _shot(view: View, score: float) -> Shot:

@@ -31,7 +31,8 @@ _WARM_UP_SECS = 2.5
 _SHAKE_FROM = 0.01
 _SPREAD = 0.25
 _LIGHT_FROM = 0.15
-_UPHEAVAL_FROM = 0.45
+_UPHEAVAL_FROM = 0.3
+_UPHEAVAL_SPREAD = 0.6
 _KEPT = 0.5
 _AT_REST = 0.12
 _NUDGED_SECS = 30.0
@@ -119,6 +120,7 @@ class Scene:
         better = background.difference(moved_back, self._floor, self._sigmas)
         if better.foreground.sum() > 0.5 * seen.foreground.sum():
             return plane, seen, "same"
+        _clear_border(better, displacement)
         return moved_back, better, "shake"
 
     def _explain(
@@ -130,7 +132,11 @@ class Scene:
             moved = cv2.bitwise_and(seen.moved, things)
             return "light", Difference(things, moved, seen.amount, seen.noise)
         small = float(seen.foreground.mean()) < _UPHEAVAL_FROM
-        if small or structure_kept(background.mean, plane) > _KEPT:
+        if (
+            small
+            or not _everywhere(seen.foreground, _UPHEAVAL_SPREAD)
+            or structure_kept(background.mean, plane) > _KEPT
+        ):
             return "same", seen
         at_rest = float(seen.moved.mean()) < _AT_REST
         return ("new_view" if at_rest else "upheaval"), seen
@@ -144,7 +150,7 @@ class Scene:
         elif kind == "new_view":
             background.restart(plane)
         elif kind in ("upheaval", "shake"):
-            background.skip(plane)
+            background.skip(plane, gap)
         self._notice_nudge(kind, plane, background)
 
     def _notice_nudge(self, kind: Kind, plane: Plane, background: Background) -> None:
@@ -189,7 +195,15 @@ def _nothing(plane: Plane) -> Difference:
     return Difference(empty, empty, plane, 0.0)
 
 
-def _everywhere(foreground: Mask) -> bool:
+def _clear_border(seen: Difference, displacement: tuple[float, float]) -> None:
+    """Forget the edge that came into view only because the camera shook."""
+    dx, dy = (round(abs(far)) + 2 for far in displacement)
+    for mask in (seen.foreground, seen.moved):
+        mask[:dy] = mask[-dy:] = 0
+        mask[:, :dx] = mask[:, -dx:] = 0
+
+
+def _everywhere(foreground: Mask, spread: float = _SPREAD) -> bool:
     """Return whether the change is spread over the picture, as only light and a moved camera spread it."""
     tiles = cv2.resize(foreground.astype(np.float32), (8, 8), interpolation=cv2.INTER_AREA)
-    return float((tiles > _SHAKE_FROM / 4).mean()) > _SPREAD
+    return float((tiles > _SHAKE_FROM / 4).mean()) > spread
