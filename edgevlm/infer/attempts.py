@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from edgevlm.errors import BadAnswer, InferError
+from edgevlm.errors import BadAnswer, EmptyAnswer, InferError
 from edgevlm.infer.backend import Prompt
 from edgevlm.records import Usage
 from edgevlm.runtime.backoff import Backoff
 
 MAX_RETRIES = 2
 MAX_REPAIRS = 1
+MAX_RAISED = 4096
+"""An empty answer does not raise `max_tokens` above this: small contexts would refuse the question."""
 
 
 @dataclass(slots=True)
@@ -54,7 +56,12 @@ class Attempts:
 
 
 def repair(prompt: Prompt, error: BadAnswer) -> Prompt:
-    """Return the prompt that asks once more and says what was wrong with the last answer."""
+    """Return the prompt that asks once more and says what was wrong with the last answer.
+
+    An empty answer is most often one whose tokens went into reasoning: it gets more of them instead.
+    """
+    if isinstance(error, EmptyAnswer):
+        return replace(prompt, max_tokens=max(prompt.max_tokens, min(4 * prompt.max_tokens, MAX_RAISED)))
     line = f"Your last answer could not be used: {error.message[:300]}. Answer again, exactly as asked."
     return replace(prompt, user=f"{prompt.user}\n\n{line}")
 

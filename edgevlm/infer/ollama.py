@@ -22,6 +22,7 @@ from edgevlm.infer.config import OllamaConfig
 from edgevlm.infer.dialect import Takes, below, merged
 from edgevlm.infer.lines import Lines
 from edgevlm.infer.openai_api import TASKS
+from edgevlm.infer.pictures import settled
 from edgevlm.infer.probe import probe
 from edgevlm.infer.refusal import RAW_CHARS, classify, read_refusal
 from edgevlm.infer.servers import redactor_for, server_for
@@ -89,7 +90,9 @@ class OllamaBackend:
         except TimeoutError:
             said = answer.text[:RAW_CHARS] or None
             raise ModelTimeout(f"no whole answer within {limit_secs:.3g} s", raw=said) from None
-        return answer.completion((self._clock.monotonic_ns() - started_ns) / 1e6)
+        completion = answer.completion((self._clock.monotonic_ns() - started_ns) / 1e6)
+        usage = settled(completion.usage, self.abilities, prompt, pictures, completion.text)
+        return replace(completion, usage=usage)
 
     async def _exchange(self, prompt: Prompt, images: list[str], answer: _Answer) -> None:
         """Ask, giving up what the server refuses, until it answers or refuses for another reason."""

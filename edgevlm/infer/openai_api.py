@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import structlog
 
@@ -21,6 +22,7 @@ from edgevlm.infer.config import ChatConfig
 from edgevlm.infer.dialect import ChatQuestion, Dialect, link_part, picture_part
 from edgevlm.infer.frame_url import FrameUrls
 from edgevlm.infer.lines import Events
+from edgevlm.infer.pictures import settled
 from edgevlm.infer.probe import probe
 from edgevlm.infer.refusal import RAW_CHARS, read_refusal
 from edgevlm.infer.servers import redactor_for, server_for
@@ -129,7 +131,9 @@ class OpenAIBackend:
             if not transcript.finished:
                 error.raw = error.raw or transcript.text[:RAW_CHARS] or None
                 raise
-        return transcript.completion((self._clock.monotonic_ns() - started_ns) / 1e6)
+        completion = transcript.completion((self._clock.monotonic_ns() - started_ns) / 1e6)
+        usage = settled(completion.usage, self.abilities, prompt, pictures, completion.text)
+        return replace(completion, usage=usage)
 
     def _question(self, prompt: Prompt, parts: Sequence[bytes]) -> ChatQuestion:
         wanted = {"always": True, "never": False, "auto": self._gives_logprobs}[self._dialect.logprobs]

@@ -7,10 +7,13 @@ limits. Where the usage is told, it counts.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
+from edgevlm.infer.backend import Prompt
 from edgevlm.infer.boxes import Size, qwen_size
 from edgevlm.infer.capabilities import Abilities, PictureTokens, abilities_of
+from edgevlm.records import Picture, Usage
 
 DEFAULT_MAX_SIDE = 1280
 _MAX_SIDE_BY_TASK = {"ocr": 1920}
@@ -31,6 +34,28 @@ def picture_tokens(abilities: Abilities, size: Size) -> int:
     if abilities.picture_tokens == "fixed":
         return abilities.fixed_tokens
     return _RULES[abilities.picture_tokens](size)
+
+
+def settled(
+    usage: Usage, abilities: Abilities, prompt: Prompt, pictures: Sequence[Picture], text: str
+) -> Usage:
+    """Return `usage` with an estimate for what the server did not tell, and marked then."""
+    if usage.prompt_tokens is not None and usage.completion_tokens is not None:
+        return usage
+    shown = sum(picture_tokens(abilities, (picture.width, picture.height)) for picture in pictures)
+    asked = shown + text_tokens(prompt.user) + text_tokens(prompt.system or "")
+    said = text_tokens(text) or None  # nothing visible is not the same as nothing generated
+    return replace(
+        usage,
+        prompt_tokens=asked if usage.prompt_tokens is None else usage.prompt_tokens,
+        completion_tokens=said if usage.completion_tokens is None else usage.completion_tokens,
+        estimated=True,
+    )
+
+
+def text_tokens(text: str) -> int:
+    """Return about how many tokens a text is, on the high side: scripts differ, so bytes are counted."""
+    return -(-len(text.encode()) // 3)
 
 
 def _patches(size: Size, side: int) -> int:

@@ -46,13 +46,14 @@ def prompt(
     schema: dict[str, object] | None = None,
     temperature: float | None = 0.0,
     extra_body: dict[str, object] | None = None,
+    max_tokens: int = 64,
 ) -> Prompt:
     return Prompt(
         task=task,
         user=user,
         system=system,
         version="t-1",
-        max_tokens=64,
+        max_tokens=max_tokens,
         temperature=temperature,
         schema=schema,
         extra_body=extra_body,

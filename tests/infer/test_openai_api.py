@@ -253,10 +253,24 @@ async def test_only_the_first_of_several_choices_counts(vlm: VlmServer) -> None:
 @pytest.mark.parametrize(
     "usage", [{}, {"prompt_tokens": "many"}, {"prompt_tokens": -1}, {"prompt_tokens": True}]
 )
-async def test_usage_that_is_none_counts_as_not_told(vlm: VlmServer, usage: dict[str, Any]) -> None:
+async def test_usage_that_is_none_is_estimated_and_marked_so(vlm: VlmServer, usage: dict[str, Any]) -> None:
     vlm.script(say("yes", usage=usage))
     async with backend(vlm.base_url) as local:
-        assert (await ask(local)).usage.prompt_tokens is None
+        got = (await ask(local)).usage
+    assert got.estimated
+    assert got.prompt_tokens == 66 + 4 + 7  # 11 by 6 patches, the question, the system prompt
+    assert got.completion_tokens == 1
+
+
+async def test_an_empty_answer_is_not_taken_for_nothing_generated(vlm: VlmServer) -> None:
+    vlm.script(say("", usage=None))
+    async with backend(vlm.base_url) as local:
+        assert (await ask(local)).usage.completion_tokens is None
+
+
+async def test_usage_that_is_told_is_not_touched(vlm: VlmServer) -> None:
+    async with backend(vlm.base_url) as local:
+        assert not (await ask(local)).usage.estimated
 
 
 # --- answers that are none --------------------------------------------------------------------------------
