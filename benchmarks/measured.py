@@ -144,13 +144,22 @@ def _losses(rows: list[Row]) -> list[str]:
 
 
 def _remarks(measured: Measured) -> list[str]:
-    remarks = [_by_place(measured), _break_even(measured), _among_many(measured), _sizes(measured)]
+    told = (_starting, _by_place, _break_even, _among_many, _sizes)
+    remarks = [tell(measured) for tell in told]
     if measured.load[0] > BUSY_LOAD:
         remarks.append(
             f"The machine was busy with other things (load {measured.load[0]:.1f} before the start): times "
             "are too long, above all those of whoever needs the processor more; CPU rows hold better."
         )
     return [f"- {remark}" for remark in remarks]
+
+
+def _starting(measured: Measured) -> str:
+    daemon, loop = (statistics.median(measured.starts_ms[name]) for name in (starts.DAEMON, starts.LOOP))
+    return (
+        f"To start, once, edgevlm's daemon loads {number(daemon)} ms of modules and the loop {number(loop)} ms "
+        f"({number(daemon / loop)} times): aiohttp, pydantic and a class for each section of the configuration."
+    )
 
 
 def _by_place(measured: Measured) -> str:

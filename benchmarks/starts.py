@@ -14,6 +14,7 @@ from benchmarks.edgevlm_loop import configuration
 
 BARE = "python -c pass"
 LOOP = "the plain loop's imports"
+DAEMON = "import edgevlm.daemon"
 
 _LOOP_IMPORTS = "import base64, http.client, json, threading, cv2, paho.mqtt.client"
 
@@ -28,7 +29,7 @@ def commands(clip: Path, directory: Path) -> dict[str, list[str]]:
         BARE: [sys.executable, "-c", "pass"],
         LOOP: [sys.executable, "-c", _LOOP_IMPORTS],
         "import edgevlm": [sys.executable, "-c", "import edgevlm"],
-        "import edgevlm.daemon": [sys.executable, "-c", "import edgevlm.daemon"],
+        DAEMON: [sys.executable, "-c", DAEMON],
         "edgevlm --help": [*program, "--help"],
         "edgevlm check": [*program, "check", "-c", str(path)],
     }
