@@ -157,8 +157,8 @@ def _remarks(measured: Measured) -> list[str]:
 def _starting(measured: Measured) -> str:
     daemon, loop = (statistics.median(measured.starts_ms[name]) for name in (starts.DAEMON, starts.LOOP))
     return (
-        f"To start, once, edgevlm's daemon loads {number(daemon)} ms of modules and the loop {number(loop)} ms "
-        f"({number(daemon / loop)} times): aiohttp, pydantic and a class for each section of the configuration."
+        f"To start, once, edgevlm's daemon imports for {number(daemon)} ms and the loop for {number(loop)} ms "
+        f"({number(daemon / loop)} times): aiohttp, pydantic, a class for each part of the configuration."
     )
 
 
