@@ -157,7 +157,7 @@ def _remarks(measured: Measured) -> list[str]:
 def _starting(measured: Measured) -> str:
     daemon, loop = (statistics.median(measured.starts_ms[name]) for name in (starts.DAEMON, starts.LOOP))
     return (
-        f"To start, once, edgevlm's daemon imports for {number(daemon)} ms and the loop for {number(loop)} ms "
+        f"At each start edgevlm's daemon imports for {number(daemon)} ms and the loop for {number(loop)} ms "
         f"({number(daemon / loop)} times): aiohttp, pydantic, a class for each part of the configuration."
     )
 
