@@ -87,7 +87,7 @@ class Track:
 
 def find_blobs(foreground: Mask, moved: Mask, smallest: float, pattern: Pattern | None) -> list[Blob]:
     """Return the connected changes of at least `smallest` pixels that are not just light, largest first."""
-    if cv2.countNonZero(foreground) < smallest:
+    if cv2.countNonZero(foreground) < max(1.0, smallest):
         return []
     joined = cv2.morphologyEx(foreground, cv2.MORPH_CLOSE, _JOIN)
     x0, y0, wide, high = cv2.boundingRect(joined)

@@ -103,14 +103,14 @@ def test_an_event_that_never_ends_is_asked_about_ever_more_rarely() -> None:
     def pacing(picture: Picture, at: float) -> Picture:
         return person(picture, 160 + 120 * np.sin(at / 5))
 
-    asked = [at for at, _ in watch.run(1200, pacing)]  # the cool-down would let 117 through
+    asked = [at for at, _ in watch.run(1200, pacing)]
     gaps = np.diff(asked)
-    assert 3 <= len(asked) <= 20
+    assert 3 <= len(asked) <= 20  # the cool-down would let 117 through
     assert gaps[-1] > 4 * gaps[0]
 
 
 def test_the_asked_frame_shows_the_whole_thing() -> None:
-    """The first look at somebody who comes in is cut by the border; a later one of the first second is not."""
+    """The first look at somebody who comes in is cut by the border; one of the first second is not."""
     watch = Watch(ChangeSettings(cooldown_secs=0))
     watch.run(30)
     watch.run(44, lambda p, at: person(p, np.interp(at, [39.7, 41], [0, 120])) if at > 39.7 else p)
@@ -276,6 +276,23 @@ def test_a_look_that_is_not_newer_changes_nothing() -> None:
     watch.run(10)
     watch.at_secs = 4.0
     assert watch.show(watch.empty * 0) is None
+
+
+def test_a_new_size_forgets_what_waited() -> None:
+    """What was photographed at the old size cannot be compared any more."""
+    watch = Watch()
+    watch.run(30)
+    first, second = visit(40, 44), visit(45, 47.5, high=80, level=-45)
+    watch.run(48, lambda picture, at: second(first(picture, at), at))
+    watch.empty = np.repeat(np.repeat(watch.empty, 2, 0), 2, 1)[:240, :320]
+    watch.run(70)
+    assert all(fired.instants[0].pts_ns / 1e9 > 47.5 for at, fired in watch.fired if at > 48)
+
+
+def test_a_zone_without_area_asks_nothing_but_the_first() -> None:
+    watch = Watch(ChangeSettings(zones=[[(0.5, 0.5), (0.5, 0.5), (0.5, 0.5)]]))
+    watch.run(100, visit(40, 52))
+    assert [fired.reason for _, fired in watch.fired] == ["first"]
 
 
 def test_a_new_size_begins_anew_without_a_storm() -> None:

@@ -1,4 +1,4 @@
-"""A made camera for the tests of the `change` trigger: a view with texture and noise, drawn into by a test."""
+"""A made camera for the tests of the `change` trigger: a view with texture and noise."""
 
 from __future__ import annotations
 
@@ -97,6 +97,5 @@ class Watch:
 def look(luma: Picture, at_secs: float, mono_secs: float | None = None) -> Look:
     mono_ns = round((at_secs if mono_secs is None else mono_secs) * 1e9)
     height, width = luma.shape
-    return Look(
-        "yard", Instant(1, round(at_secs * 1e9), mono_ns, mono_ns), True, width, height, luma.tobytes()
-    )
+    instant = Instant(1, round(at_secs * 1e9), mono_ns, mono_ns)
+    return Look("yard", instant, keyframe=True, width=width, height=height, luma=luma.tobytes())
