@@ -81,6 +81,48 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
+class ClipShot:
+    """Which clip goes with a question."""
+
+    before_secs: float
+    """It begins this much before the trigger, as far as the ring reaches."""
+    after_secs: float = 0.0
+    """It ends this much after the trigger."""
+    fps: float | None = None
+    """Frames a second at the most; None for the camera's own."""
+    max_side: int | None = None
+    """Longest side in pixels, where less than the bound of every clip is wanted."""
+    crop: Box | None = None
+    """The part of the frame to show."""
+    max_bytes: int = 40_000_000
+    asked: bool = False
+    """The model is shown it; else it is evidence alone, and may be whatever the camera sends."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """The last seconds of a camera as MP4, masks burnt in, without sound."""
+
+    camera: str
+    captured_from_ns: int
+    """When its first frame was captured, UTC."""
+    captured_to_ns: int
+    """When its last frame was captured, UTC."""
+    width: int
+    height: int
+    frames: int
+    codec: str
+    remuxed: bool
+    """It holds the camera's own packets; else it was encoded here."""
+    mp4: bytes = field(repr=False)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Lower-case hexadecimal digest of the MP4's bytes."""
+        return hashlib.sha256(self.mp4).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
 class CameraHealth:
     """What a capture host knows of one camera; sent on every change of state and every few seconds."""
 
@@ -180,6 +222,8 @@ class Request:
     shot: Shot = Shot()
     variables: Mapping[str, str] = field(default_factory=dict)
     """Values of `{camera}`, `{last.value}` and so on in the question's texts."""
+    clip: ClipShot | None = None
+    """The clip that the model is shown, or that a sink keeps as evidence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +280,7 @@ class Answer:
     pictures: tuple[Picture, ...] = ()
     value: JsonValue = None
     """Set exactly when `outcome` is `ok`."""
+    clip: Clip | None = None
     confidence: Confidence | None = None
     failure: Failure | None = None
     """Set exactly when `outcome` is `error`."""

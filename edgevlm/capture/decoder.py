@@ -70,6 +70,29 @@ class Decoder:
             raise NoFrame(self._camera, "the stream cannot be decoded")
         return best
 
+    def run(self, packets: Sequence[Packet]) -> Iterator[VideoFrame]:
+        """Yield the good frames of `packets`, in the order in which they are shown; a decoder does it once.
+
+        After a fault in the stream the next good one is that of a keyframe.
+        """
+        good = True
+        for frame in self._run(packets):
+            good = not frame.is_corrupt and (good or bool(frame.key_frame))
+            if good:
+                yield frame
+
+    def _run(self, packets: Sequence[Packet]) -> Iterator[VideoFrame]:
+        """Yield what the decoder gives; what it refuses is left out up to the next keyframe."""
+        for packet in (*packets, None):
+            if self._context is None and packet is not None and packet.keyframe:
+                self._context = self._open()
+            if self._context is None:
+                continue
+            try:
+                yield from self._context.decode(None if packet is None else _av_packet(packet))
+            except av.FFmpegError:
+                self._context = None
+
     def _good_frames(self, packets: Sequence[Packet]) -> Iterator[VideoFrame]:
         good = True
         for frame in self._frames(packets):

@@ -2,7 +2,8 @@
 
 Whatever touches a stream lives here, because codecs crash, drivers hang, and only killing a process cures
 that. It imports PyAV, numpy and little else. Threads: the main one reads the link, one sends, one decodes
-pictures, and each camera has its own. The daemon's going away (end of the link) ends the process.
+pictures, one makes clips, and each camera has its own. The daemon's going away (end of the link) ends the
+process.
 """
 
 from __future__ import annotations
@@ -25,10 +26,14 @@ from pathlib import Path
 
 from edgevlm.capture.link import (
     BEAT_SECS,
+    CLIP_SECS,
     LENGTHS,
     PICTURE_SECS,
+    AskClip,
     AskPicture,
     Beat,
+    ClipFailed,
+    ClipTaken,
     CloseCamera,
     Link,
     OpenCamera,
@@ -45,7 +50,11 @@ from edgevlm.runtime import egress
 
 _REPORT_SECS = 2.0
 _MAX_WAITING_PICTURES = 64
+_MAX_WAITING_CLIPS = 8
 _STUCK_PICTURE_SECS = 30.0
+_STUCK_CLIP_SECS = CLIP_SECS + 30.0
+_CLIP_NICENESS = 10
+"""Encoding a clip takes the processor for seconds; looks and pictures go first."""
 _GOODBYE_SECS = 0.8
 """For all cameras together to send TEARDOWN: many serve only three or four clients, and remember the dead."""
 _PR_SET_PDEATHSIG = 1
@@ -62,11 +71,14 @@ class CaptureHost:
         self._numbers: defaultdict[str, Iterator[int]] = defaultdict(lambda: itertools.count(1))
         self._asked: queue.Queue[tuple[float, AskPicture]] = queue.Queue(_MAX_WAITING_PICTURES)
         self._painting: tuple[float, str] | None = None
+        self._clips_asked: queue.Queue[tuple[float, AskClip]] = queue.Queue(_MAX_WAITING_CLIPS)
+        self._clipping: tuple[float, str] | None = None
 
     def run(self) -> None:
         """Serve until the daemon closes the link."""
         threading.Thread(target=self._send, name="edgevlm.host.sender", daemon=True).start()
         threading.Thread(target=self._take_pictures, name="edgevlm.host.pictures", daemon=True).start()
+        threading.Thread(target=self._make_clips, name="edgevlm.host.clips", daemon=True).start()
         with contextlib.suppress(EOFError, OSError):
             while True:
                 self._obey(self._receive())
@@ -95,6 +107,8 @@ class CaptureHost:
                 self._close(camera)
             case AskPicture():
                 self._ask(message)
+            case AskClip():
+                self._ask_clip(message)
             case _:
                 raise LinkError(f"a host does not take {type(message).__name__}")
 
@@ -123,6 +137,12 @@ class CaptureHost:
             self._asked.put_nowait((time.monotonic(), message))
         except queue.Full:
             self._outbox.put(PictureFailed(message.number, "no_frame", "too many pictures are waited for"))
+
+    def _ask_clip(self, message: AskClip) -> None:
+        try:
+            self._clips_asked.put_nowait((time.monotonic(), message))
+        except queue.Full:
+            self._outbox.put(ClipFailed(message.number, NoFrame.kind, "too many clips are waited for"))
 
     def _say_goodbye(self) -> None:
         runners = [*self._cameras.values(), *self._ending]
@@ -156,6 +176,8 @@ class CaptureHost:
         stuck = {runner.spec.name for runner in runners if runner.stuck(now_ns)}
         if (painting := self._painting) and time.monotonic() - painting[0] > _STUCK_PICTURE_SECS:
             stuck.add(painting[1])
+        if (clipping := self._clipping) and time.monotonic() - clipping[0] > _STUCK_CLIP_SECS:
+            stuck.add(clipping[1])
         return tuple(sorted(stuck))
 
     def _write(self, wire: bytes) -> None:
@@ -185,6 +207,34 @@ class CaptureHost:
             return PictureFailed(asked.number, error.kind, error.message)
         except Exception as fault:  # noqa: BLE001 - the thread serves all cameras and must outlive one bad frame
             return PictureFailed(asked.number, "no_frame", f"internal error: {type(fault).__name__}")
+
+    # --- clip thread ----------------------------------------------------------------------------------
+
+    def _make_clips(self) -> None:
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _CLIP_NICENESS)
+        while True:
+            asked_at, asked = self._clips_asked.get()
+            until = asked_at + CLIP_SECS
+            if time.monotonic() < until:
+                self._clipping = (time.monotonic(), asked.camera)
+                self._outbox.put(self._clip(asked, until))
+                self._clipping = None
+
+    def _clip(self, asked: AskClip, until: float) -> ClipTaken | ClipFailed:
+        try:
+            runner = self._cameras.get(asked.camera)
+            if runner is None:
+                return ClipFailed(asked.number, NoFrame.kind, "the camera is not open")
+            clip = runner.clip(asked, lambda: time.monotonic() >= until or not self._holds(runner))
+            return ClipTaken(asked.number, clip)
+        except CaptureError as error:
+            return ClipFailed(asked.number, error.kind, error.message)
+        except Exception as fault:  # noqa: BLE001 - the thread serves all cameras and must outlive one bad clip
+            return ClipFailed(asked.number, "no_frame", f"internal error: {type(fault).__name__}")
+
+    def _holds(self, runner: CameraRunner) -> bool:
+        return self._cameras.get(runner.spec.name) is runner
 
 
 def main(link_fd: int, parent_pid: int) -> None:

@@ -19,15 +19,20 @@ import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from typing import Any, TypeVar
 
 import structlog
 
 from edgevlm.capture.link import (
     BEAT_SECS,
+    CLIP_SECS,
     LENGTHS,
     PICTURE_SECS,
+    AskClip,
     AskPicture,
     Beat,
+    ClipFailed,
+    ClipTaken,
     CloseCamera,
     HealthReport,
     Link,
@@ -42,7 +47,7 @@ from edgevlm.capture.link import (
 )
 from edgevlm.capture.spec import CameraSpec
 from edgevlm.errors import CaptureError, HostLost, LinkError, NoFrame
-from edgevlm.records import Box, CameraHealth, CameraState, Instant, Look, Picture, Shot
+from edgevlm.records import Box, CameraHealth, CameraState, Clip, ClipShot, Instant, Look, Picture, Shot
 from edgevlm.runtime.backoff import Backoff
 from edgevlm.runtime.clock import Clock
 from edgevlm.runtime.counters import Counters
@@ -71,6 +76,8 @@ _KEPT_ENVIRONMENT = (
     "LD_LIBRARY_PATH",
     "COVERAGE_PROCESS_START",
 )
+
+_Shown = TypeVar("_Shown", Picture, Clip)
 
 HealthListener = Callable[[CameraHealth, CameraHealth], None]
 """Called with the old and the new health."""
@@ -113,11 +120,11 @@ class Camera:
 
         """
         if shot.count == 1 and not shot.before_secs and not shot.after_secs:
-            return (await self.picture(max_side=shot.max_side, crop=shot.crop),)
+            return (await self._picture_of(shot),)
         taken: list[Picture] = []
         for at_ns in shot.moments_mono_ns(trigger_mono_ns):
             await self._clock.sleep(max(0, at_ns - self._clock.monotonic_ns()) / 1e9)
-            taken.append(await self.picture(max_side=shot.max_side, crop=shot.crop, at_mono_ns=at_ns))
+            taken.append(await self._picture_of(shot, at_mono_ns=at_ns))
         return tuple(taken)
 
     async def picture(
@@ -139,7 +146,7 @@ class Camera:
             raise NoFrame(self.name, "the camera is disabled")
         if self._host is None:
             raise HostLost(self.name, "its capture host is being replaced")
-        return await self._host.ask_picture(self.name, max_side, instant, at_mono_ns, crop)
+        return self._host
 
     def set_enabled(self, *, enabled: bool) -> None:
         """Capture from now on, or not any more."""
@@ -238,6 +245,7 @@ class CaptureHostProcess:
             return f"it cannot be started: {error.strerror}"
         telling = asyncio.create_task(_relay_stderr(process, self.name), name=f"edgevlm.{self.name}.stderr")
         try:
+        self._clips_asked: dict[int, tuple[str, asyncio.Future[Clip]]] = {}
             self._open_cameras()
             return await self._serve(reader)
         except asyncio.CancelledError:
@@ -303,8 +311,10 @@ class CaptureHostProcess:
             camera.lose()
 
     def _fail_asked(self) -> None:
-        asked, self._asked = self._asked, {}
-        for camera_name, future in asked.values():
+        asked: list[tuple[str, asyncio.Future[Any]]]
+        asked = [*self._asked.values(), *self._clips_asked.values()]
+        self._asked, self._clips_asked = {}, {}
+        for camera_name, future in asked:
             if not future.done():
                 future.set_exception(HostLost(camera_name, "its capture host ended"))
 
@@ -345,9 +355,13 @@ class CaptureHostProcess:
             case HealthReport(health):
                 self._camera(health.camera).take_health(health)
             case PictureTaken(number, picture):
-                self._answer(number, picture)
+                _fulfil(self._asked.get(number), picture.camera, picture)
             case PictureFailed(number, kind, text):
-                self._refuse(number, kind, text)
+                _refuse(self._asked.get(number), kind, text)
+            case ClipTaken(number, clip):
+                _fulfil(self._clips_asked.get(number), clip.camera, clip)
+            case ClipFailed(number, kind, text):
+                _refuse(self._clips_asked.get(number), kind, text)
             case _:
                 raise LinkError(f"the daemon does not take {type(message).__name__}")
 
@@ -357,7 +371,7 @@ class CaptureHostProcess:
         except KeyError:
             raise LinkError("a message about a camera that the host does not hold") from None
 
-    # --- pictures -------------------------------------------------------------------------------------
+    # --- pictures and clips ---------------------------------------------------------------------------
 
     async def ask_picture(
         self,
@@ -372,26 +386,13 @@ class CaptureHostProcess:
         future: asyncio.Future[Picture] = asyncio.get_running_loop().create_future()
         self._asked[number] = (camera, future)
         try:
-            self._send(AskPicture(number, camera, max_side, instant, at_mono_ns, crop))
-            async with asyncio.timeout(PICTURE_SECS):
+            self._send(asked)
+            async with asyncio.timeout(limit_secs):
                 return await future
         except TimeoutError:
-            raise NoFrame(camera, f"no picture within {PICTURE_SECS:g} s") from None
+            raise NoFrame(asked.camera, f"no {what} within {limit_secs:g} s") from None
         finally:
-            self._asked.pop(number, None)
-
-    def _answer(self, number: int, picture: Picture) -> None:
-        camera, future = self._asked.get(number, (picture.camera, None))
-        if camera != picture.camera:
-            raise LinkError("a picture of another camera than was asked for")
-        if future is not None and not future.done():
-            future.set_result(picture)
-
-    def _refuse(self, number: int, kind: str, text: str) -> None:
-        camera, future = self._asked.get(number, ("", None))
-        if future is not None and not future.done():
-            error = NoFrame(camera, text) if kind == NoFrame.kind else CaptureError(camera, text)
-            future.set_exception(error)
+            waiting.pop(asked.number, None)
 
     # --- cameras that come and go ---------------------------------------------------------------------
 
@@ -445,6 +446,23 @@ class Hosts:
         self.cameras = {
             spec.name: Camera(spec, counters=counters, clock=clock, enabled=spec.name not in disabled)
             for spec in specs
+def _fulfil(asked: tuple[str, asyncio.Future[_Shown]] | None, camera: str, shown: _Shown) -> None:
+    """Give what came to whoever waits for it; often nobody does any more."""
+    if asked is None:
+        return
+    if asked[0] != camera:
+        raise LinkError(f"a {type(shown).__name__.lower()} of another camera than was asked for")
+    if not asked[1].done():
+        asked[1].set_result(shown)
+
+
+def _refuse(asked: tuple[str, asyncio.Future[_Shown]] | None, kind: str, text: str) -> None:
+    if asked is None or asked[1].done():
+        return
+    camera, future = asked
+    future.set_exception(NoFrame(camera, text) if kind == NoFrame.kind else CaptureError(camera, text))
+
+
         }
         cameras = list(self.cameras.values())
         self.processes = [

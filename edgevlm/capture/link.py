@@ -1,10 +1,10 @@
 """The messages over the wall between the daemon and a capture host, and their form on the wire.
 
 A message is two lengths (big-endian, 4 bytes each), a JSON head with the message's type and fields, and a
-body of raw bytes (luma of a look, JPEG of a picture, else empty). No pickle: a host that a camera has
-taken over can send wrong numbers, but nothing that runs. Both lengths are bounded, every field is checked
-against its declared type (`shape`), and whatever does not fit is a `LinkError`, after which the host is
-replaced.
+body of raw bytes (luma of a look, JPEG of a picture, MP4 of a clip, else empty). No pickle: a host that a
+camera has taken over can send wrong numbers, but nothing that runs. Both lengths are bounded, every field is
+checked against its declared type (`shape`), and whatever does not fit is a `LinkError`, after which the host
+is replaced.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from typing import Any, TypeAlias
 from edgevlm.capture.shape import build, shaped
 from edgevlm.capture.spec import CameraSpec
 from edgevlm.errors import LinkError
-from edgevlm.records import Box, CameraHealth, Instant, Look, Picture
+from edgevlm.records import Box, CameraHealth, Clip, ClipShot, Instant, Look, Picture
 
 LENGTHS = struct.Struct(">II")
 BEAT_SECS = 0.5
 PICTURE_SECS = 10.0
 """How long a picture is waited for; a host drops what nobody waits for any more."""
+CLIP_SECS = 60.0
+"""The same for a clip, which may have to be encoded."""
 MAX_HEAD_BYTES = 1_000_000
 MAX_BODY_BYTES = 64_000_000
 
@@ -104,11 +106,28 @@ class HealthReport:
     health: CameraHealth
 
 
-ToHost: TypeAlias = OpenCamera | CloseCamera | AskPicture
-ToDaemon: TypeAlias = Beat | LookTaken | PictureTaken | PictureFailed | HealthReport
+ToHost: TypeAlias = OpenCamera | CloseCamera | AskPicture | AskClip
+ToDaemon: TypeAlias = Beat | LookTaken | PictureTaken | PictureFailed | ClipTaken | ClipFailed | HealthReport
 Link: TypeAlias = ToHost | ToDaemon
 
 # --- on the wire ------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True, slots=True)
+class ClipTaken:
+    """The clip that was asked for."""
+
+    number: int
+    clip: Clip
+
+
+@dataclass(frozen=True, slots=True)
+class ClipFailed:
+    """Why there is no clip."""
+
+    number: int
+    kind: str
+    message: str
+
 
 
 def encode(message: Link) -> bytes:
@@ -134,6 +153,9 @@ def lengths(prefix: bytes) -> tuple[int, int]:
     """
     head, body = LENGTHS.unpack(prefix)
     if head > MAX_HEAD_BYTES or body > MAX_BODY_BYTES:
+        case ClipTaken(_, clip):
+            body = clip.mp4
+            del head["clip"]["mp4"]
         raise LinkError(f"a message of {head} + {body} bytes exceeds the link's bounds")
     return head, body
 
@@ -171,6 +193,8 @@ def _look_taken(fields: dict[str, Any], body: bytes) -> LookTaken:
 
 
 def _picture_taken(fields: dict[str, Any], body: bytes) -> PictureTaken:
+        case "ClipTaken":
+            return _clip_taken(fields, body)
     picture = build(Picture, fields.pop("picture"), jpeg=body)
     if min(picture.width, picture.height) < 1 or not body.startswith(_JPEG):
         raise ValueError("not a picture")
@@ -186,5 +210,23 @@ def _numbers(fields: dict[str, Any], name: str) -> dict[str, int]:
 
 _JPEG = b"\xff\xd8"
 _WITHOUT_BODY: dict[str, type[Link]] = {
-    cls.__name__: cls for cls in (OpenCamera, CloseCamera, AskPicture, Beat, PictureFailed, HealthReport)
+    cls.__name__: cls
+    for cls in (
+        OpenCamera,
+        CloseCamera,
+        AskPicture,
+        AskClip,
+        Beat,
+        PictureFailed,
+        ClipFailed,
+        HealthReport,
+    )
 }
+def _clip_taken(fields: dict[str, Any], body: bytes) -> ClipTaken:
+    clip = build(Clip, fields.pop("clip"), mp4=body)
+    if min(clip.width, clip.height, clip.frames) < 1 or body[4:8] != _MP4:
+        raise ValueError("not a clip")
+    return ClipTaken(**_numbers(fields, "number"), clip=clip)
+
+
+_MP4 = b"ftyp"

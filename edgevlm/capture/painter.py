@@ -54,6 +54,7 @@ class Painter:
     ) -> tuple[int, int, bytes, Box | None]:
         """Return `(width, height, JPEG, shown)` with no side longer than `max_side` pixels.
 
+        A model that would scale the picture to its own grid gets sides that are multiples of that.
         `shown` is the part of the frame that the picture shows: `crop`, moved to whole pixels.
         """
         frame, shown = self._masked(frame), None
@@ -63,6 +64,34 @@ class Painter:
         return w, h, _encode_jpeg(_for_jpeg(self._scaler, frame, w, h)), shown
 
     def _cut(self, frame: VideoFrame, crop: Box) -> tuple[VideoFrame, Box]:
+    def video(
+        self,
+        frame: VideoFrame,
+        bounds: tuple[int, int],
+        *,
+        crop: Box | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> VideoFrame:
+        """Return the frame as H.264 wants it: sides even, the longer and the shorter one within `bounds`.
+
+        With `size` it gets that size, whatever its own: a clip has one.
+        """
+        frame = self._masked(frame)
+        if crop is not None:
+            frame, _ = self._cut(frame, crop)
+        width, height = size or _fit_even(frame.width, frame.height, bounds)
+        return self._scaler.reformat(
+            frame,
+            width=width,
+            height=height,
+            format="yuv420p",
+            src_colorspace=_colorspace(frame),
+            dst_colorspace=Colorspace.ITU709,
+            dst_color_range=ColorRange.MPEG,
+            interpolation=Interpolation.AREA,
+            threads=1,
+        )
+
         """Return the part of the frame inside `crop`, on even pixels because chroma has half of them."""
         if frame.format.name not in _LUMA_AND_HALF_CHROMA:
             frame = _for_jpeg(self._converter, frame, frame.width, frame.height)

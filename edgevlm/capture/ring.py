@@ -108,6 +108,20 @@ class Ring:
             shown = [packet for packet in gop.packets if _shown(packet, mono_ns)] or gop.packets[:1]
             return self._until(gop, max(shown, key=lambda packet: packet.instant.pts_ns))
 
+    def between(self, from_mono_ns: int, to_mono_ns: int) -> list[Packet]:
+        """Return the packets of what was shown in this time, whole GOPs but for the end; maybe none.
+
+        They begin with the keyframe that the first moment is decoded from, or with the oldest that is here.
+        """
+        packets: list[Packet] = []
+        with self._lock:
+            for gop in reversed(self._gops):
+                if _shown(gop.packets[0], to_mono_ns):
+                    packets[:0] = gop.packets
+                if _shown(gop.packets[0], from_mono_ns):
+                    break
+        return _up_to(packets, to_mono_ns)
+
     @staticmethod
     def _until(gop: Gop, last: Packet) -> list[Packet]:
         return gop.packets[: gop.packets.index(last) + 1]
@@ -130,6 +144,19 @@ class Ring:
         gop.packets = gop.packets[:1]
         gop.size = self._size = len(gop.packets[0].data)
         gop.closed = True
+
+
+def _up_to(packets: list[Packet], mono_ns: int) -> list[Packet]:
+    """Return what is decoded for the frames shown up to a moment, and those that are shown among them."""
+    count = 1 + max((index for index, packet in enumerate(packets) if _shown(packet, mono_ns)), default=-1)
+    while count < len(packets):
+        highest_ns = max((packet.instant.pts_ns for packet in packets[:count]), default=0)
+        among = (i for i in range(count, len(packets)) if packets[i].instant.pts_ns < highest_ns)
+        wider = 1 + max(among, default=count - 1)
+        if wider == count:
+            break
+        count = wider
+    return packets[:count]
 
 
 def _shown(packet: Packet, mono_ns: int) -> bool:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from edgevlm.capture.link import AskPicture, HealthReport, LookTaken, ToDaemon
+from edgevlm.capture.clip import Cut, make_clip
+from edgevlm.capture.link import AskClip, AskPicture, HealthReport, LookTaken, ToDaemon
 from edgevlm.capture.outbox import Outbox
 from edgevlm.capture.pace import LookPace
 from edgevlm.capture.painter import Painter
@@ -23,7 +24,7 @@ from edgevlm.capture.sources import build_source
 from edgevlm.capture.spec import CameraSpec
 from edgevlm.capture.vitals import Vitals
 from edgevlm.errors import CameraUnauthorized, CameraUnreachable, CaptureError, NoFrame, SourceEnded
-from edgevlm.records import CameraState, Look, Picture
+from edgevlm.records import CameraState, Clip, Look, Picture
 from edgevlm.runtime.backoff import Backoff
 
 _NS = 1_000_000_000
@@ -120,17 +121,41 @@ class CameraRunner:
             NoFrame: there is none.
 
         """
-        session = self._session
-        if session is None:
-            health = self.vitals.health()
-            detail = f" ({health.detail})" if health.detail else ""
-            raise NoFrame(self.spec.name, f"no frame: the camera is {health.state}{detail}")
+        session = self._opened_session()
         frame, shown = session.frame(asked.instant, asked.at_mono_ns)
         source_width, source_height = frame.width, frame.height
         width, height, jpeg, crop = self._picture_painter.jpeg(frame, asked.max_side, asked.crop)
         return Picture(self.spec.name, shown, width, height, jpeg, source_width, source_height, crop)
 
     # --- the camera's own thread ----------------------------------------------------------------------
+
+    # --- called by the host's clip thread -------------------------------------------------------------
+
+    def clip(self, asked: AskClip, given_up: Callable[[], bool]) -> Clip:
+        """Return the seconds that are asked for as MP4; `given_up` tells when nobody waits any more.
+
+        Raises:
+            NoFrame: there are none.
+
+        """
+        session = self._opened_session()
+        packets = session.ring.between(asked.from_mono_ns, asked.to_mono_ns)
+        cut = Cut(
+            camera=self.spec.name,
+            packets=packets,
+            params=session.params,
+            shot=asked.shot,
+            from_mono_ns=asked.from_mono_ns,
+            privacy_masks=self.spec.privacy_masks,
+        )
+        return make_clip(cut, given_up)
+
+    def _opened_session(self) -> Session:
+        if (session := self._session) is not None:
+            return session
+        health = self.vitals.health()
+        detail = f" ({health.detail})" if health.detail else ""
+        raise NoFrame(self.spec.name, f"no frame: the camera is {health.state}{detail}")
 
     def run(self) -> None:
         """Capture until told to stop: one session after another."""

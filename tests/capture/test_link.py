@@ -15,8 +15,11 @@ from edgevlm.capture.link import (
     LENGTHS,
     MAX_BODY_BYTES,
     MAX_HEAD_BYTES,
+    AskClip,
     AskPicture,
     Beat,
+    ClipFailed,
+    ClipTaken,
     CloseCamera,
     HealthReport,
     Link,
@@ -30,7 +33,7 @@ from edgevlm.capture.link import (
 )
 from edgevlm.capture.spec import CameraSpec, FileSpec, ImageSpec, RtspSpec, UsbSpec
 from edgevlm.errors import LinkError
-from edgevlm.records import CameraHealth, CameraState, Instant, Look, Picture
+from edgevlm.records import CameraHealth, CameraState, Clip, ClipShot, Instant, Look, Picture
 
 numbers = st.integers(0, 2**62)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
@@ -57,6 +60,29 @@ def looks(draw: st.DrawFn) -> Look:
 pictures = st.builds(
     Picture, texts, instants, st.integers(1, 9999), st.integers(1, 9999), st.binary().map(b"\xff\xd8".__add__)
 )
+clip_shots = st.builds(
+    ClipShot,
+    st.floats(0, 60),
+    st.floats(0, 60),
+    figures,
+    numbers | st.none(),
+    st.none() | st.tuples(*[st.floats(0, 1)] * 4),
+    numbers,
+    st.booleans(),
+)
+sizes = st.integers(1, 9999)
+clips = st.builds(
+    Clip,
+    texts,
+    numbers,
+    numbers,
+    sizes,
+    sizes,
+    sizes,
+    texts,
+    st.booleans(),
+    st.binary().map(b"\0\0\0\x18ftyp".__add__),
+)
 healths = st.builds(
     CameraHealth, texts, st.sampled_from(CameraState), texts, texts | st.none(), fps=figures, packets=numbers
 )
@@ -68,6 +94,9 @@ messages: st.SearchStrategy[Link] = st.one_of(
     st.builds(LookTaken, looks(), numbers),
     st.builds(PictureTaken, numbers, pictures),
     st.builds(PictureFailed, numbers, texts, texts),
+    st.builds(AskClip, numbers, texts, clip_shots, numbers, numbers),
+    st.builds(ClipTaken, numbers, clips),
+    st.builds(ClipFailed, numbers, texts, texts),
     st.builds(HealthReport, healths),
 )
 
@@ -130,6 +159,11 @@ LOOK = {
 }
 
 
+MP4 = b"\0\0\0\x18ftypisom"
+CLIP = asdict(Clip("yard", 1, 2, 640, 360, 15, "h264", remuxed=True, mp4=b""))
+del CLIP["mp4"]
+
+
 @pytest.mark.parametrize(
     ("fields", "body"),
     [
@@ -149,6 +183,9 @@ LOOK = {
         ({"type": "LookTaken", "superseded": 0, "look": LOOK | {"luma": "1234"}}, b"1234"),
         ({"type": "PictureTaken", "number": {}, "picture": {}}, b"\xff\xd8"),
         ({"type": "PictureFailed", "number": [1], "kind": "no_frame", "message": ""}, b""),
+        ({"type": "ClipTaken", "number": 1, "clip": CLIP}, b"\0\0\0\x18moov"),
+        ({"type": "ClipTaken", "number": 1, "clip": CLIP | {"frames": 0}}, MP4),
+        ({"type": "ClipTaken", "number": "1", "clip": CLIP}, MP4),
         ({"type": "Beat", "stuck": "yard"}, b""),
         ({"type": "Beat", "stuck": [1]}, b""),
         ({"type": "Beat"}, b""),
