@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import av
@@ -36,8 +37,10 @@ class Container:
     url: str = field(repr=False)
     format: str | None = None
     options: dict[str, str] = field(default_factory=dict, repr=False)
-    words: Mapping[int, str] = field(default_factory=dict)
+    open_words: Mapping[int, str] = field(default_factory=dict)
     """What an error number means when this kind of source is opened, where FFmpeg's own words mislead."""
+    read_words: Mapping[int, str] = field(default_factory=dict)
+    """The same for reading."""
     open_timeout_secs: float = 15.0
     read_timeout_secs: float = 10.0
     _container: InputContainer | None = None
@@ -60,7 +63,7 @@ class Container:
         except (av.HTTPUnauthorizedError, av.HTTPForbiddenError):
             raise CameraUnauthorized(self.camera, "the camera refuses the user name or password") from None
         except (av.FFmpegError, OSError, ValueError) as error:
-            why = self.words.get(getattr(error, "errno", None) or 0) or reason(error)
+            why = reason(error, self.open_words)
             raise CameraUnreachable(self.camera, f"cannot open: {why}") from None
 
     def _choose(self, container: InputContainer) -> StreamParams:
@@ -94,7 +97,8 @@ class Container:
                 if packet.size:
                     return self._raw(packet)
         except (av.FFmpegError, OSError) as error:
-            raise CameraUnreachable(self.camera, f"the stream broke off: {reason(error)}") from None
+            why = reason(error, self.read_words)
+            raise CameraUnreachable(self.camera, f"the stream broke off: {why}") from None
         return None
 
     def _raw(self, packet: av.Packet[VideoStream]) -> RawPacket:
@@ -117,9 +121,9 @@ class Container:
             container.close()
 
 
-def reason(error: Exception) -> str:
-    """Return the error's own words, without the URL that FFmpeg's exceptions carry."""
+def reason(error: Exception, words: Mapping[int, str] = MappingProxyType({})) -> str:
+    """Return better words or the error's own, without the URL that FFmpeg's exceptions carry."""
     if isinstance(error, av.error.ExitError):
         return "no data in time"
-    words = getattr(error, "strerror", None)
-    return str(words) if words else type(error).__name__
+    own = getattr(error, "strerror", None) or type(error).__name__
+    return words.get(getattr(error, "errno", None) or 0, str(own))

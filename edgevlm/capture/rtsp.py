@@ -35,7 +35,8 @@ class RtspSource:
             _with_login(spec),
             format="rtsp",
             options=_options(spec),
-            words=_words(spec),
+            open_words=_words(spec),
+            read_words={errno.EIO: "no whole packet in time"},
             open_timeout_secs=spec.open_timeout_secs,
             read_timeout_secs=spec.read_timeout_secs,
         )
@@ -75,7 +76,8 @@ def _options(spec: RtspSpec) -> dict[str, str]:
         "rtsp_transport": spec.transport,
         "allowed_media_types": "video",
         "protocol_whitelist": "rtsp,rtsps,rtp,srtp,udp,tcp,tls",
-        "timeout": str(int(spec.open_timeout_secs * 1e6)),
+        # FFmpeg's own limit holds for reading too and must not undercut ours, which end both sooner.
+        "timeout": str(int(1e6 * (spec.open_timeout_secs + spec.read_timeout_secs))),
         # The description names the codec, and packets tell the rest: measuring first would cost a second or
         # two before the first look, and a whole GOP where one joins in its middle.
         "probesize": "32",

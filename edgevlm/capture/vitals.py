@@ -14,6 +14,7 @@ from edgevlm.records import CameraHealth, CameraState
 
 _STALL_FACTOR = 20
 _STALL_FLOOR_NS = 3_000_000_000
+_FIRST_RATE_NS, _RATE_NS = 1_000_000_000, 2_000_000_000
 
 
 @dataclass(slots=True)
@@ -25,16 +26,14 @@ class FrameRate:
     _steps: int = 0
 
     def count(self, dts_ns: int) -> None:
-        """Take a frame; the rate is that of the last two seconds, or of what there is."""
+        """Take a frame; the rate is that of the last two whole seconds, or of the first one."""
         if self._began_ns is None or dts_ns < self._began_ns:
             self._began_ns, self._steps = dts_ns, 0
             return
         self._steps += 1
         span_ns = dts_ns - self._began_ns
-        whole = span_ns >= 2_000_000_000
-        if whole or (self.per_sec is None and self._steps >= 5 and span_ns > 0):
+        if span_ns >= (_FIRST_RATE_NS if self.per_sec is None else _RATE_NS):
             self.per_sec = self._steps * 1e9 / span_ns
-        if whole:
             self._began_ns, self._steps = dts_ns, 0
 
 
