@@ -120,11 +120,11 @@ class Camera:
 
         """
         if shot.count == 1 and not shot.before_secs and not shot.after_secs:
-            return (await self._picture_of(shot),)
+            return (await self.picture(max_side=shot.max_side, crop=shot.crop),)
         taken: list[Picture] = []
         for at_ns in shot.moments_mono_ns(trigger_mono_ns):
             await self._clock.sleep(max(0, at_ns - self._clock.monotonic_ns()) / 1e9)
-            taken.append(await self._picture_of(shot, at_mono_ns=at_ns))
+            taken.append(await self.picture(max_side=shot.max_side, crop=shot.crop, at_mono_ns=at_ns))
         return tuple(taken)
 
     async def picture(
@@ -142,6 +142,26 @@ class Camera:
             HostLost: its capture host went away while it was asked.
 
         """
+        return await self._attached().ask_picture(self.name, max_side, instant, at_mono_ns, crop)
+
+    async def clip(self, shot: ClipShot, trigger_mono_ns: int) -> Clip:
+        """Return the seconds around the trigger as MP4; waits for those that are still to come.
+
+        Evidence alone reaches up to now, so that what was asked about is in it.
+
+        Raises:
+            NoFrame: the camera shows nothing, or no clip can be made of it in time and within `max_bytes`.
+            HostLost: its capture host went away while it was asked.
+
+        """
+        to_ns = trigger_mono_ns + int(shot.after_secs * 1e9)
+        await self._clock.sleep(max(0, to_ns - self._clock.monotonic_ns()) / 1e9)
+        if not shot.asked:
+            to_ns = self._clock.monotonic_ns()
+        from_ns = trigger_mono_ns - int(shot.before_secs * 1e9)
+        return await self._attached().ask_clip(self.name, shot, from_ns, to_ns)
+
+    def _attached(self) -> CaptureHostProcess:
         if not self.enabled:
             raise NoFrame(self.name, "the camera is disabled")
         if self._host is None:
@@ -219,6 +239,7 @@ class CaptureHostProcess:
         self._counters = counters
         self._writer: asyncio.StreamWriter | None = None
         self._asked: dict[int, tuple[str, asyncio.Future[Picture]]] = {}
+        self._clips_asked: dict[int, tuple[str, asyncio.Future[Clip]]] = {}
         self._numbers = itertools.count(1)
         self._beaten = False
         self._missed = 0
@@ -245,7 +266,6 @@ class CaptureHostProcess:
             return f"it cannot be started: {error.strerror}"
         telling = asyncio.create_task(_relay_stderr(process, self.name), name=f"edgevlm.{self.name}.stderr")
         try:
-        self._clips_asked: dict[int, tuple[str, asyncio.Future[Clip]]] = {}
             self._open_cameras()
             return await self._serve(reader)
         except asyncio.CancelledError:
@@ -382,9 +402,23 @@ class CaptureHostProcess:
         crop: Box | None = None,
     ) -> Picture:
         """Ask the host for a picture and wait for it; see `Camera.picture`."""
-        number = next(self._numbers)
-        future: asyncio.Future[Picture] = asyncio.get_running_loop().create_future()
-        self._asked[number] = (camera, future)
+        asked = AskPicture(next(self._numbers), camera, max_side, instant, at_mono_ns, crop)
+        return await self._ask(asked, self._asked, PICTURE_SECS, "picture")
+
+    async def ask_clip(self, camera: str, shot: ClipShot, from_mono_ns: int, to_mono_ns: int) -> Clip:
+        """Ask the host for a clip and wait for it; see `Camera.clip`."""
+        asked = AskClip(next(self._numbers), camera, shot, from_mono_ns, to_mono_ns)
+        return await self._ask(asked, self._clips_asked, CLIP_SECS, "clip")
+
+    async def _ask(
+        self,
+        asked: AskPicture | AskClip,
+        waiting: dict[int, tuple[str, asyncio.Future[_Shown]]],
+        limit_secs: float,
+        what: str,
+    ) -> _Shown:
+        future: asyncio.Future[_Shown] = asyncio.get_running_loop().create_future()
+        waiting[asked.number] = (asked.camera, future)
         try:
             self._send(asked)
             async with asyncio.timeout(limit_secs):
@@ -403,6 +437,23 @@ class CaptureHostProcess:
     def _send(self, message: ToHost) -> None:
         if self._writer is not None and not self._writer.is_closing():
             self._writer.write(encode(message))
+
+
+def _fulfil(asked: tuple[str, asyncio.Future[_Shown]] | None, camera: str, shown: _Shown) -> None:
+    """Give what came to whoever waits for it; often nobody does any more."""
+    if asked is None:
+        return
+    if asked[0] != camera:
+        raise LinkError(f"a {type(shown).__name__.lower()} of another camera than was asked for")
+    if not asked[1].done():
+        asked[1].set_result(shown)
+
+
+def _refuse(asked: tuple[str, asyncio.Future[_Shown]] | None, kind: str, text: str) -> None:
+    if asked is None or asked[1].done():
+        return
+    camera, future = asked
+    future.set_exception(NoFrame(camera, text) if kind == NoFrame.kind else CaptureError(camera, text))
 
 
 async def _relay_stderr(process: asyncio.subprocess.Process, host: str) -> None:
@@ -446,23 +497,6 @@ class Hosts:
         self.cameras = {
             spec.name: Camera(spec, counters=counters, clock=clock, enabled=spec.name not in disabled)
             for spec in specs
-def _fulfil(asked: tuple[str, asyncio.Future[_Shown]] | None, camera: str, shown: _Shown) -> None:
-    """Give what came to whoever waits for it; often nobody does any more."""
-    if asked is None:
-        return
-    if asked[0] != camera:
-        raise LinkError(f"a {type(shown).__name__.lower()} of another camera than was asked for")
-    if not asked[1].done():
-        asked[1].set_result(shown)
-
-
-def _refuse(asked: tuple[str, asyncio.Future[_Shown]] | None, kind: str, text: str) -> None:
-    if asked is None or asked[1].done():
-        return
-    camera, future = asked
-    future.set_exception(NoFrame(camera, text) if kind == NoFrame.kind else CaptureError(camera, text))
-
-
         }
         cameras = list(self.cameras.values())
         self.processes = [
