@@ -10,6 +10,7 @@ from edgevlm.capture.spec import CameraSpec
 from edgevlm.config.compatibility import Compatibility
 from edgevlm.config.model import CameraConfig, Config, RuleConfig
 from edgevlm.config.references import models_of, sinks_of
+from edgevlm.infer.capabilities import abilities_for
 from edgevlm.infer.pictures import default_max_side
 from edgevlm.records import Box, Priority, Question, Request, Shot, Trigger
 
@@ -56,10 +57,11 @@ class Plan:
         )
 
 
-def _shot(section: CameraConfig, rule: RuleConfig) -> Shot:
+def _shot(section: CameraConfig, rule: RuleConfig, multiple_of: int) -> Shot:
     return Shot(
         max_side=rule.picture.max_side or default_max_side(rule.task.type),
         crop=_crop(section, rule),
+        multiple_of=multiple_of,
         count=rule.frames.count,
         before_secs=rule.frames.before_secs,
         after_secs=rule.frames.after_secs,
@@ -103,16 +105,17 @@ def plans_of(config: Config, camera: str, found: Compatibility | None = None) ->
 
 
 def _plan(config: Config, camera: str, section: CameraConfig, name: str, rule: RuleConfig) -> Plan:
+    model = models_of(config, rule)[0]
     return Plan(
         camera=camera,
         rule=name,
         question=rule.task.question(),
-        model=models_of(config, rule)[0],
+        model=model,
         sinks=sinks_of(config, rule),
         priority=rule.priority,
         max_age_secs=rule.max_age_ms / 1000,
         deadline_secs=rule.deadline_secs,
-        shot=_shot(section, rule),
+        shot=_shot(section, rule, abilities_for(config.models[model]).multiple_of),
         labels={**config.labels, **section.labels, **rule.labels},
         variables={"camera": camera, "zone": ", ".join(rule.trigger.zones)}
         | {f"vars.{key}": value for key, value in config.vars.items()},

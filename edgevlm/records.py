@@ -189,6 +189,8 @@ class Shot:
     """Longest side in pixels."""
     crop: Box | None = None
     """The part of the frame to show; cut out before scaling."""
+    multiple_of: int = 1
+    """Width and height are made multiples of this, as some models want them."""
     count: int = 1
     """How many frames, evenly spaced in time, the oldest first."""
     before_secs: float = 0.0

@@ -73,3 +73,9 @@ def test_a_request_carries_the_variables_and_the_commands_prompt() -> None:
         "vars.shift": "night",
         "last.value": "a van",
     }
+
+
+@pytest.mark.parametrize(("model", "multiple_of"), [("Qwen3-VL-8B", 32), ("qwen2.5-vl", 28), ("x", 1)])
+def test_a_picture_is_made_for_the_model_s_grid(model: str, multiple_of: int) -> None:
+    endpoint = {"type": "openai-compatible", "base_url": "http://127.0.0.1/v1", "model": model}
+    assert _plan(models={"m": endpoint}).shot.multiple_of == multiple_of

@@ -120,12 +120,17 @@ class Camera:
 
         """
         if shot.count == 1 and not shot.before_secs and not shot.after_secs:
-            return (await self.picture(max_side=shot.max_side, crop=shot.crop),)
+            return (await self._picture_of(shot),)
         taken: list[Picture] = []
         for at_ns in shot.moments_mono_ns(trigger_mono_ns):
             await self._clock.sleep(max(0, at_ns - self._clock.monotonic_ns()) / 1e9)
-            taken.append(await self.picture(max_side=shot.max_side, crop=shot.crop, at_mono_ns=at_ns))
+            taken.append(await self._picture_of(shot, at_mono_ns=at_ns))
         return tuple(taken)
+
+    async def _picture_of(self, shot: Shot, at_mono_ns: int | None = None) -> Picture:
+        return await self.picture(
+            max_side=shot.max_side, at_mono_ns=at_mono_ns, crop=shot.crop, multiple_of=shot.multiple_of
+        )
 
     async def picture(
         self,
@@ -134,6 +139,7 @@ class Camera:
         instant: Instant | None = None,
         at_mono_ns: int | None = None,
         crop: Box | None = None,
+        multiple_of: int = 1,
     ) -> Picture:
         """Return the frame at `instant`, the one that was shown at `at_mono_ns`, or the newest one.
 
@@ -142,7 +148,7 @@ class Camera:
             HostLost: its capture host went away while it was asked.
 
         """
-        return await self._attached().ask_picture(self.name, max_side, instant, at_mono_ns, crop)
+        return await self._attached().ask_picture(self.name, max_side, instant, at_mono_ns, crop, multiple_of)
 
     async def clip(self, shot: ClipShot, trigger_mono_ns: int) -> Clip:
         """Return the seconds around the trigger as MP4; waits for those that are still to come.
@@ -400,9 +406,10 @@ class CaptureHostProcess:
         instant: Instant | None,
         at_mono_ns: int | None = None,
         crop: Box | None = None,
+        multiple_of: int = 1,
     ) -> Picture:
         """Ask the host for a picture and wait for it; see `Camera.picture`."""
-        asked = AskPicture(next(self._numbers), camera, max_side, instant, at_mono_ns, crop)
+        asked = AskPicture(next(self._numbers), camera, max_side, instant, at_mono_ns, crop, multiple_of)
         return await self._ask(asked, self._asked, PICTURE_SECS, "picture")
 
     async def ask_clip(self, camera: str, shot: ClipShot, from_mono_ns: int, to_mono_ns: int) -> Clip:

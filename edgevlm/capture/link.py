@@ -60,6 +60,8 @@ class AskPicture:
     """The frame that was shown at this moment, as far as the ring reaches."""
     crop: Box | None = None
     """The part of the frame to show; None for all of it."""
+    multiple_of: int = 1
+    """Width and height are made multiples of this."""
 
 
 # --- to the daemon ----------------------------------------------------------------------------------------

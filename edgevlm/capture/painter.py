@@ -50,7 +50,7 @@ class Painter:
         return w, h, _pixels(small.planes[0], w)[:h].tobytes()
 
     def jpeg(
-        self, frame: VideoFrame, max_side: int, crop: Box | None = None
+        self, frame: VideoFrame, max_side: int, crop: Box | None = None, multiple_of: int = 1
     ) -> tuple[int, int, bytes, Box | None]:
         """Return `(width, height, JPEG, shown)` with no side longer than `max_side` pixels.
 
@@ -61,6 +61,7 @@ class Painter:
         if crop is not None:
             frame, shown = self._cut(frame, crop)
         w, h = _fit(frame.width, frame.height, max_side / max(frame.width, frame.height))
+        w, h = _snapped(w, multiple_of), _snapped(h, multiple_of)
         return w, h, _encode_jpeg(_for_jpeg(self._scaler, frame, w, h)), shown
 
     def _cut(self, frame: VideoFrame, crop: Box) -> tuple[VideoFrame, Box]:
@@ -135,6 +136,11 @@ def _even_span(first: float, last: float, pixels: int) -> tuple[int, int]:
 def _fit(width: int, height: int, scale: float) -> tuple[int, int]:
     scale = min(1.0, scale)
     return max(2, round(width * scale)), max(2, round(height * scale))
+
+
+def _snapped(side: int, multiple_of: int) -> int:
+    """Return the largest multiple that is not longer than `side`; a side shorter than one stays."""
+    return side - side % multiple_of if side >= multiple_of else side
 
 
 def _for_jpeg(scaler: VideoReformatter, frame: VideoFrame, width: int, height: int) -> VideoFrame:

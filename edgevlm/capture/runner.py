@@ -124,7 +124,9 @@ class CameraRunner:
         session = self._opened_session()
         frame, shown = session.frame(asked.instant, asked.at_mono_ns)
         source_width, source_height = frame.width, frame.height
-        width, height, jpeg, crop = self._picture_painter.jpeg(frame, asked.max_side, asked.crop)
+        width, height, jpeg, crop = self._picture_painter.jpeg(
+            frame, asked.max_side, asked.crop, asked.multiple_of
+        )
         return Picture(self.spec.name, shown, width, height, jpeg, source_width, source_height, crop)
 
     # --- the camera's own thread ----------------------------------------------------------------------

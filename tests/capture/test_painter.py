@@ -155,6 +155,23 @@ def test_pictures_are_never_enlarged_and_keep_their_shape(
     assert Image.open(io.BytesIO(jpeg)).size == expected
 
 
+@pytest.mark.parametrize(
+    ("size", "multiple_of", "expected"),
+    [
+        ((1280, 720), 28, (1260, 700)),
+        ((1280, 720), 32, (1280, 704)),
+        ((640, 20), 32, (640, 20)),
+        ((641, 361), 1, (641, 361)),
+    ],
+)
+def test_a_picture_fits_a_model_s_grid(
+    size: tuple[int, int], multiple_of: int, expected: tuple[int, int]
+) -> None:
+    width, height, jpeg, shown = Painter([]).jpeg(white(*size), 1280, None, multiple_of)
+    assert (width, height, shown) == (*expected, None)
+    assert Image.open(io.BytesIO(jpeg)).size == expected
+
+
 def test_a_picture_is_a_baseline_jpeg_of_good_quality_without_tags() -> None:
     frame = stripes(480, "yuv420p", space=Colorspace.ITU601, full_range=False, marked=True)
     jpeg = Painter([]).jpeg(frame, 640)[2]
