@@ -222,10 +222,10 @@ class Request:
     deadline_secs: float = 60.0
     """Longest allowed time from dispatch to answer, over all attempts."""
     shot: Shot = Shot()
-    variables: Mapping[str, str] = field(default_factory=dict)
-    """Values of `{camera}`, `{last.value}` and so on in the question's texts."""
     clip: ClipShot | None = None
     """The clip that the model is shown, or that a sink keeps as evidence."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    """Values of `{camera}`, `{last.value}` and so on in the question's texts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,9 +280,9 @@ class Answer:
     asked_at_ns: int
     answered_at_ns: int
     pictures: tuple[Picture, ...] = ()
+    clip: Clip | None = None
     value: JsonValue = None
     """Set exactly when `outcome` is `ok`."""
-    clip: Clip | None = None
     confidence: Confidence | None = None
     failure: Failure | None = None
     """Set exactly when `outcome` is `error`."""

@@ -64,6 +64,17 @@ class AskPicture:
     """Width and height are made multiples of this."""
 
 
+@dataclass(frozen=True, slots=True)
+class AskClip:
+    """Answered by a `ClipTaken` or a `ClipFailed` with the same `number`."""
+
+    number: int
+    camera: str
+    shot: ClipShot
+    from_mono_ns: int
+    to_mono_ns: int
+
+
 # --- to the daemon ----------------------------------------------------------------------------------------
 
 
@@ -102,19 +113,6 @@ class PictureFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class HealthReport:
-    """State and figures of a camera."""
-
-    health: CameraHealth
-
-
-ToHost: TypeAlias = OpenCamera | CloseCamera | AskPicture | AskClip
-ToDaemon: TypeAlias = Beat | LookTaken | PictureTaken | PictureFailed | ClipTaken | ClipFailed | HealthReport
-Link: TypeAlias = ToHost | ToDaemon
-
-# --- on the wire ------------------------------------------------------------------------------------------
-
-@dataclass(frozen=True, slots=True)
 class ClipTaken:
     """The clip that was asked for."""
 
@@ -131,6 +129,19 @@ class ClipFailed:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class HealthReport:
+    """State and figures of a camera."""
+
+    health: CameraHealth
+
+
+ToHost: TypeAlias = OpenCamera | CloseCamera | AskPicture | AskClip
+ToDaemon: TypeAlias = Beat | LookTaken | PictureTaken | PictureFailed | ClipTaken | ClipFailed | HealthReport
+Link: TypeAlias = ToHost | ToDaemon
+
+# --- on the wire ------------------------------------------------------------------------------------------
+
 
 def encode(message: Link) -> bytes:
     """Return the message's bytes."""
@@ -142,6 +153,9 @@ def encode(message: Link) -> bytes:
         case PictureTaken(_, picture):
             body = picture.jpeg
             del head["picture"]["jpeg"]
+        case ClipTaken(_, clip):
+            body = clip.mp4
+            del head["clip"]["mp4"]
     text = json.dumps({"type": type(message).__name__, **head}, separators=(",", ":")).encode()
     return LENGTHS.pack(len(text), len(body)) + text + body
 
@@ -155,9 +169,6 @@ def lengths(prefix: bytes) -> tuple[int, int]:
     """
     head, body = LENGTHS.unpack(prefix)
     if head > MAX_HEAD_BYTES or body > MAX_BODY_BYTES:
-        case ClipTaken(_, clip):
-            body = clip.mp4
-            del head["clip"]["mp4"]
         raise LinkError(f"a message of {head} + {body} bytes exceeds the link's bounds")
     return head, body
 
@@ -182,6 +193,8 @@ def _message(kind: str, fields: dict[str, Any], body: bytes) -> Link:
             return _look_taken(fields, body)
         case "PictureTaken":
             return _picture_taken(fields, body)
+        case "ClipTaken":
+            return _clip_taken(fields, body)
     if body:
         raise ValueError("a body where none belongs")
     return build(_WITHOUT_BODY[kind], fields)
@@ -195,12 +208,17 @@ def _look_taken(fields: dict[str, Any], body: bytes) -> LookTaken:
 
 
 def _picture_taken(fields: dict[str, Any], body: bytes) -> PictureTaken:
-        case "ClipTaken":
-            return _clip_taken(fields, body)
     picture = build(Picture, fields.pop("picture"), jpeg=body)
     if min(picture.width, picture.height) < 1 or not body.startswith(_JPEG):
         raise ValueError("not a picture")
     return PictureTaken(**_numbers(fields, "number"), picture=picture)
+
+
+def _clip_taken(fields: dict[str, Any], body: bytes) -> ClipTaken:
+    clip = build(Clip, fields.pop("clip"), mp4=body)
+    if min(clip.width, clip.height, clip.frames) < 1 or body[4:8] != _MP4:
+        raise ValueError("not a clip")
+    return ClipTaken(**_numbers(fields, "number"), clip=clip)
 
 
 def _numbers(fields: dict[str, Any], name: str) -> dict[str, int]:
@@ -211,6 +229,7 @@ def _numbers(fields: dict[str, Any], name: str) -> dict[str, int]:
 
 
 _JPEG = b"\xff\xd8"
+_MP4 = b"ftyp"
 _WITHOUT_BODY: dict[str, type[Link]] = {
     cls.__name__: cls
     for cls in (
@@ -224,11 +243,3 @@ _WITHOUT_BODY: dict[str, type[Link]] = {
         HealthReport,
     )
 }
-def _clip_taken(fields: dict[str, Any], body: bytes) -> ClipTaken:
-    clip = build(Clip, fields.pop("clip"), mp4=body)
-    if min(clip.width, clip.height, clip.frames) < 1 or body[4:8] != _MP4:
-        raise ValueError("not a clip")
-    return ClipTaken(**_numbers(fields, "number"), clip=clip)
-
-
-_MP4 = b"ftyp"

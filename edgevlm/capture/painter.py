@@ -64,7 +64,6 @@ class Painter:
         w, h = _snapped(w, multiple_of), _snapped(h, multiple_of)
         return w, h, _encode_jpeg(_for_jpeg(self._scaler, frame, w, h)), shown
 
-    def _cut(self, frame: VideoFrame, crop: Box) -> tuple[VideoFrame, Box]:
     def video(
         self,
         frame: VideoFrame,
@@ -93,6 +92,7 @@ class Painter:
             threads=1,
         )
 
+    def _cut(self, frame: VideoFrame, crop: Box) -> tuple[VideoFrame, Box]:
         """Return the part of the frame inside `crop`, on even pixels because chroma has half of them."""
         if frame.format.name not in _LUMA_AND_HALF_CHROMA:
             frame = _for_jpeg(self._converter, frame, frame.width, frame.height)
@@ -141,6 +141,12 @@ def _fit(width: int, height: int, scale: float) -> tuple[int, int]:
 def _snapped(side: int, multiple_of: int) -> int:
     """Return the largest multiple that is not longer than `side`; a side shorter than one stays."""
     return side - side % multiple_of if side >= multiple_of else side
+
+
+def _fit_even(width: int, height: int, bounds: tuple[int, int]) -> tuple[int, int]:
+    short_side, long_side = sorted((width, height))
+    scale = min(1.0, bounds[0] / long_side, bounds[1] / short_side)
+    return max(2, int(width * scale) // 2 * 2), max(2, int(height * scale) // 2 * 2)
 
 
 def _for_jpeg(scaler: VideoReformatter, frame: VideoFrame, width: int, height: int) -> VideoFrame:

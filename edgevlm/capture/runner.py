@@ -129,8 +129,6 @@ class CameraRunner:
         )
         return Picture(self.spec.name, shown, width, height, jpeg, source_width, source_height, crop)
 
-    # --- the camera's own thread ----------------------------------------------------------------------
-
     # --- called by the host's clip thread -------------------------------------------------------------
 
     def clip(self, asked: AskClip, given_up: Callable[[], bool]) -> Clip:
@@ -158,6 +156,8 @@ class CameraRunner:
         health = self.vitals.health()
         detail = f" ({health.detail})" if health.detail else ""
         raise NoFrame(self.spec.name, f"no frame: the camera is {health.state}{detail}")
+
+    # --- the camera's own thread ----------------------------------------------------------------------
 
     def run(self) -> None:
         """Capture until told to stop: one session after another."""
