@@ -88,8 +88,7 @@ def connect(path: Path, max_bytes: int) -> sqlite3.Connection:
     A log of zeros is one that SQLite finds empty and writes over in place. It is not truncated, so the room
     stays taken. One connection and exclusive locking: no shared memory file, no second checkpointer.
     """
-    with path.with_name(f"{path.name}-wal").open("ab") as log:
-        os.posix_fallocate(log.fileno(), 0, WAL_BYTES)
+    take_room_for_log(path)
     link = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=1.0)
     try:
         link.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -102,6 +101,15 @@ def connect(path: Path, max_bytes: int) -> sqlite3.Connection:
         link.close()
         raise
     return link
+
+
+def take_room_for_log(path: Path) -> None:
+    """Give the write-ahead log its full size; what it holds stays as it is.
+
+    Also after closing, when SQLite has deleted it: the room must not be gone at the next start.
+    """
+    with path.with_name(f"{path.name}-wal").open("ab") as log:
+        os.posix_fallocate(log.fileno(), 0, WAL_BYTES)
 
 
 def is_sound(link: sqlite3.Connection) -> bool:

@@ -152,6 +152,9 @@ class SpoolStore:
         except (sqlite3.Error, OSError) as err:
             self.close()
             raise SpoolTrouble(_words(err)) from err
+        except StateError:
+            self.close()
+            raise
         set_aside, self._set_aside = self._set_aside, None
         return Opened(self._waiting(), self._dead(), set_aside, orphans, self._migrated_from)
 
@@ -159,8 +162,9 @@ class SpoolStore:
         """Write the log back and close."""
         link, self._link = self._link, None
         if link is not None:
-            with contextlib.suppress(sqlite3.Error):
+            with contextlib.suppress(sqlite3.Error, OSError):
                 link.close()
+                spool_schema.take_room_for_log(self.path)
 
     def _open_file(self) -> None:
         if not self.path.exists():
@@ -179,6 +183,8 @@ class SpoolStore:
         self._next_seq = max(self._next_seq, (newest or 0) + 1)
 
     def _connect(self) -> sqlite3.Connection:
+        if self.path.stat().st_size == 0:
+            raise _damaged()
         link = spool_schema.connect(self.path, self._limits.max_bytes)
         try:
             if spool_schema.is_sound(link):
@@ -432,13 +438,21 @@ class SpoolStore:
             (sink, camera, after_seq, limit),
         )
         page: list[Spooled] = []
-        size = 0
+        unreadable: list[Settled] = []
+        size = count = 0
         for seq, body in rows:
             if page and size + len(body) > _PAGE_OF_ROWS_BYTES:
-                return page, True
-            page.append(Spooled(unpack(body, self.evidence.directory), seq))
+                count = limit
+                break
+            try:
+                page.append(Spooled(unpack(body, self.evidence.directory), seq))
+            except (ValueError, KeyError, TypeError):
+                unreadable.append(Settled(sink, camera, seq, "its row in the spool cannot be read"))
             size += len(body)
-        return page, len(page) == limit
+            count += 1
+        for each in unreadable:
+            self._settle(each)  # in a transaction of its own; left there it would stop the camera's queue
+        return page, count == limit
 
     def _waiting(self) -> dict[Place, int]:
         rows = self._db.execute("SELECT sink, camera, count(*) FROM delivery WHERE dead = 0 GROUP BY 1, 2")

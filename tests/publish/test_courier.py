@@ -1,4 +1,4 @@
-"""The courier: order, back-off, windows, dead letters; over a real spool, to a sink that does as it is told."""
+"""The courier: order, back-off, windows, dead letters; from a real spool to a sink that does as told."""
 
 from __future__ import annotations
 
