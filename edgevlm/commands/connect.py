@@ -46,9 +46,7 @@ def connect_models(config: Config, names: Iterable[str], policy: Policy) -> list
 async def _connect(models: dict[str, ModelConfig]) -> list[Connection]:
     findings = await asyncio.gather(*(_look(name, model) for name, model in models.items()))
     return [
-        Connection(
-            f"model:{name}", not finding.troubles, f"{finding.facts}; {_known(model)}", finding.troubles
-        )
+        Connection(f"model:{name}", not finding.troubles, _facts(finding, model), finding.troubles)
         for (name, model), finding in zip(models.items(), findings, strict=True)
     ]
 
@@ -63,6 +61,10 @@ async def _look(name: str, model: ModelConfig) -> Finding:
             return await probe_endpoint(name, model)
     except TimeoutError:
         return Finding(troubles=(f"not reachable: no answer within {LIMIT_SECS:g} s",))
+
+
+def _facts(finding: Finding, model: ModelConfig) -> str:
+    return "; ".join(part for part in (finding.facts, _known(model)) if part)
 
 
 def _known(model: ModelConfig) -> str:

@@ -17,7 +17,12 @@ def _base_url(url: str) -> str:
     return url.rstrip("/").removesuffix("/chat/completions")
 
 
+def _ollama_url(url: str) -> str:
+    return _base_url(url).removesuffix("/v1").removesuffix("/api/chat").removesuffix("/api")
+
+
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
+OllamaUrl = Annotated[str, AfterValidator(_ollama_url)]
 Logprobs = Literal["auto", "always", "never"]
 
 
@@ -58,8 +63,8 @@ class OllamaConfig(_Endpoint):
     """Ollama by its own `/api/chat`, which can set the context's length (its `/v1` cannot)."""
 
     type: Literal["ollama"]
-    base_url: BaseUrl = "http://127.0.0.1:11434"
-    """Without `/api` or `/v1`."""
+    base_url: OllamaUrl = "http://127.0.0.1:11434"
+    """Where it listens; `/api` or `/v1` at the end is left out."""
     model: str = Field(min_length=1, examples=["qwen3-vl:8b"])
     """The model's name, as `ollama list` shows it."""
     api_key: Secret | None = None

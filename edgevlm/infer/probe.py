@@ -40,7 +40,7 @@ class Finding:
 
     @property
     def facts(self) -> str:
-        """Return what is known in one line."""
+        """Return what the server says, in one line; nothing where it says nothing."""
         said = [
             self.server,
             {True: "has the model", False: "does not list the model", None: ""}[self.listed],
@@ -49,7 +49,7 @@ class Finding:
             {True: "json_schema", False: "no json_schema", None: ""}[self.json_schema],
             f"context {self.context}" if self.context else "",
         ]
-        return ", ".join(part for part in said if part) or "does not say more of itself"
+        return ", ".join(part for part in said if part)
 
 
 async def probe(server: ModelServer, config: ServerConfig, redactor: Redactor) -> Finding:

@@ -141,3 +141,9 @@ async def test_a_server_that_is_away_is_unreachable() -> None:
     with pytest.raises(ModelUnreachable):
         await ask(backend)
     await backend.close()
+
+
+@pytest.mark.parametrize("end", ["", "/", "/v1", "/v1/", "/v1/chat/completions", "/api", "/api/chat"])
+def test_its_address_is_taken_as_people_paste_it(end: str) -> None:
+    config = OllamaConfig(type="ollama", model="toy", base_url=f"http://10.0.0.5:11434{end}")
+    assert config.base_url == "http://10.0.0.5:11434"
