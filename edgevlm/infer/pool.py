@@ -211,7 +211,14 @@ class Pool:
         inquiry.asked_at_ns = self._clock.utc_ns()
         attempts = inquiry.plan()
         question = inquiry.request.question
-        prompt = asked = build_prompt(question, box_format=None, picture_size=inquiry.sent_size)
+        prompt = asked = build_prompt(
+            question,
+            box_format=lane.backend.abilities.box_format,
+            picture_size=inquiry.sent_size,
+            variables=inquiry.request.variables,
+            ages_secs=inquiry.ages_secs,
+            thinks=lane.backend.thinks,
+        )
         inquiry.prompt_version = prompt.version
         while True:
             try:
@@ -233,7 +240,14 @@ class Pool:
         left_secs = (inquiry.deadline_mono_ns - self._clock.monotonic_ns()) / 1e9
         completion = await lane.backend.ask(prompt, inquiry.pictures, timeout_secs=left_secs)
         inquiry.take(completion)
-        return read_answer(inquiry.request.question, prompt, completion, sent_size=inquiry.sent_size)
+        return read_answer(
+            inquiry.request.question,
+            prompt,
+            completion,
+            sent_size=inquiry.sent_size,
+            source_size=inquiry.source_size,
+            crop=inquiry.pictures[-1].crop,
+        )
 
     async def _pictures(self, request: Request) -> tuple[Picture, ...]:
         """Bind the frame; refuse one that is too old."""
@@ -280,10 +294,12 @@ class Pool:
 
     def _begin(self) -> None:
         self._unfinished += 1
+        self._note_unfinished(self._unfinished)
         self._idle.clear()
 
     def _end(self) -> None:
         self._unfinished -= 1
+        self._note_unfinished(self._unfinished)
         if self._unfinished == 0:
             self._idle.set()
 
@@ -294,12 +310,10 @@ def _who(request: Request) -> str:
 
 def _names(request: Request) -> dict[str, str]:
     return {"camera": request.camera, "rule": request.rule, "model": request.model, "request": request.id}
-        self._note_unfinished(self._unfinished)
 
 
 def _tell_failure(answer: Answer) -> None:
     """Log why there is no value; the words are the same for the same trouble, so that repeats are folded."""
-        self._note_unfinished(self._unfinished)
     if (failure := answer.failure) is not None:
         request = answer.request
         log.warning(
