@@ -148,7 +148,7 @@ async def test_a_failing_fsync_is_never_believed(tmp_path: Path, error: str, whe
 @asynccontextmanager
 async def small_disk(directory: Path, size: str) -> AsyncIterator[Path]:
     """Mount a disk of `size` in memory."""
-    directory.mkdir()
+    await asyncio.to_thread(directory.mkdir)
     mount = await asyncio.create_subprocess_exec(
         "mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(directory), stderr=subprocess.DEVNULL
     )

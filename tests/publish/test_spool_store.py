@@ -20,6 +20,7 @@ from edgevlm.publish.sink import Message
 from edgevlm.publish.spool_age import Age
 from edgevlm.publish.spool_row import Spooled
 from edgevlm.publish.spool_store import Outcome, Put, Settled, SpoolLimits, SpoolStore, SpoolTrouble
+from edgevlm.runtime.timesync import ClockState
 from tests.fakes.clock import FakeClock
 from tests.publish.answers import message, picture
 from tests.publish.spools import SMALL, store
@@ -94,13 +95,13 @@ class SpoolMachine(RuleBasedStateMachine):
         if crash:  # under way, and nobody knows whether it arrived
             self.crash()
             return
-        self.store.apply([], [Settled(*place, seq, "no" if refused else None)])
+        self.store.apply([], [Settled(place[0], place[1], seq, "no" if refused else None)])
         self.store.leases.release(seq)
         self.waiting[place].pop(0)
         self.dead[place[0]] += refused
         self.pictures[id_] -= not refused
 
-    @precondition(lambda self: sum(self.dead.values()))
+    @precondition(lambda self: self.dead.total() > 0)
     @rule(retry=st.booleans())
     def by_hand(self, retry: bool) -> None:
         letters = self.store.dead_letters()
@@ -254,7 +255,7 @@ def test_only_a_known_age_drops(
     put(opened, message(1))
     opened.close()
     clock.step_utc(step_secs)
-    state = "synchronized" if trusted else "unsynchronized"
+    state: ClockState = "synchronized" if trusted else "unsynchronized"
     later = store(tmp_path, clock, age=Age(clock, kernel_boot=boot, clock_state=lambda: state))
     later.open()
     assert later.sweep().dropped.total() == dropped
