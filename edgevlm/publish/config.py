@@ -68,15 +68,17 @@ class RetentionConfig(Section):
 
 
 class FileSinkConfig(Section):
-    """JSON Lines on disk: `DIRECTORY/YYYY-MM-DD[.n].jsonl`, pictures beside it."""
+    """JSON Lines on disk: `DIRECTORY/YYYY-MM-DD[.n].jsonl`, pictures and clips beside it."""
 
     type: Literal["file"]
     directory: str = "results"
     """Relative: below the state directory."""
     format: Literal["jsonl", "roboflow"] = "jsonl"
     """How rows are shaped; `roboflow`: JSON Lines under the names of its workflow blocks."""
-    evidence: list[Literal["picture"]] = []
-    """`picture`: keep the JPEG that was asked about, below `evidence/`."""
+    evidence: list[Literal["picture", "clip"]] = []
+    """What to keep below `evidence/`: `picture`, the JPEG that was asked about; `clip`, an MP4 of the rule's
+    `clip`, or of the camera's last seconds (`ring_secs`) without one. A clip costs no encoding, except with
+    privacy masks and with codecs other than H.264 and H.265."""
     max_file_bytes: int = Field(default=100_000_000, ge=10_000)
     """A file that reaches this size is followed by `YYYY-MM-DD.1.jsonl`, and so on."""
     retention: RetentionConfig = RetentionConfig()

@@ -1,4 +1,4 @@
-"""The one place of pictures that belong to undelivered messages: `STATE/evidence/ID-k.jpg`.
+"""The one place of pictures and clips that belong to undelivered messages: `STATE/evidence/ID-k.jpg`, `.mp4`.
 
 Invariants:
 - A picture is on the disk, under its name, before the row that names it is committed.
@@ -56,7 +56,7 @@ class EvidenceStore:
         """
         if not SAFE_ID.fullmatch(message.id):
             raise ValueError(f"not an id that can name a file: {message.id[:100]!r}")
-        names = tuple(f"{message.id}-{index}.jpg" for index in range(len(message.evidence)))
+        names = tuple(f"{message.id}-{index}{one.suffix}" for index, one in enumerate(message.evidence))
         try:
             for name, evidence in zip(names, message.evidence, strict=True):
                 self._write(name, evidence.read())
@@ -67,7 +67,7 @@ class EvidenceStore:
 
     def has_room_for(self, message: Message) -> bool:
         """Return whether the message's pictures may be kept: by the bound, and by what the disk has left."""
-        more = sum(len(evidence.jpeg or b"") for evidence in message.evidence)
+        more = sum(evidence.held_bytes for evidence in message.evidence)
         state = os.statvfs(self.directory)
         free = state.f_bavail * state.f_frsize
         return self._kept_bytes + more <= self._max_bytes and free - more >= self._min_free_bytes

@@ -1,6 +1,6 @@
-"""The file sink: a row of JSON for each result, and the pictures beside it.
+"""The file sink: a row of JSON for each result, and the pictures and the clip beside it.
 
-The order is: pictures, then the row that names them, each on the disk before the next; then what retention
+The order is: these, then the row that names them, each on the disk before the next; then what retention
 says. A message is delivered when its row is on the disk. All of that happens in one thread of the sink's own,
 for a worn-out card may take seconds over a write.
 """
@@ -18,12 +18,12 @@ import structlog
 
 from edgevlm.errors import SinkRejected, SinkUnreachable
 from edgevlm.publish.config import FileSinkConfig
-from edgevlm.publish.evidence import keep_picture, picture_path
+from edgevlm.publish.evidence import clip_path, keep_evidence, picture_path
 from edgevlm.publish.journal import Journal
 from edgevlm.publish.result import encode
 from edgevlm.publish.retention import Swept, sweep
 from edgevlm.publish.roboflow import shape_of
-from edgevlm.publish.sink import Message
+from edgevlm.publish.sink import Evidence, Message
 from edgevlm.runtime.clock import Clock
 from edgevlm.runtime.counters import Counters
 from edgevlm.runtime.timesync import clock_state
@@ -69,7 +69,7 @@ class FileSink:
     @property
     def takes_evidence(self) -> bool:
         """Whether pictures are kept beside the rows."""
-        return "picture" in self._config.evidence
+        return bool(self._config.evidence)
 
     async def open(self) -> None:
         """Make the directory; one that cannot be written now is tried again with each message."""
@@ -81,7 +81,7 @@ class FileSink:
             log.warning("nothing is deleted by age while the clock is not synchronized", sink=self.name)
 
     async def deliver(self, message: Message) -> None:
-        """Write the pictures, then the row; return when both are on the disk."""
+        """Write the evidence, then the row; return when both are on the disk."""
         now = datetime.fromtimestamp(self._clock.utc_ns() / 1e9, UTC).astimezone(self._timezone)
         try:
             written = await self._in_thread(self._write_now, message, now)
@@ -123,24 +123,34 @@ class FileSink:
     def _write_now(self, message: Message, now: datetime) -> _Written:
         self._make_directory_now()
         day = now.date().isoformat()
-        document = self._keep_pictures_now(message, day)
+        document = self._keep_evidence_now(message, day)
         row = encode(self._shape(document)) + b"\n"
         torn = self._journal.append(day, row)
         self._stored_bytes += len(row)
         return _Written(torn, self._sweep_now(now) if self._sweep_is_due() else None)
 
-    def _keep_pictures_now(self, message: Message, day: str) -> dict[str, Any]:
-        if not self.takes_evidence or not message.evidence:
-            return message.document
-        frames = [dict(frame) for frame in message.document["frames"]]
-        for index, (evidence, frame) in enumerate(zip(message.evidence, frames, strict=True)):
-            relative = picture_path(day, message.id, index)
-            try:
-                self._stored_bytes += keep_picture(self._directory, relative, evidence)
-            except FileNotFoundError:  # somebody cleaned up behind us: the row tells that there is none
-                continue
-            frame["evidence"] = relative
-        return {**message.document, "frames": frames}
+    def _keep_evidence_now(self, message: Message, day: str) -> dict[str, Any]:
+        """Keep what this sink wants; return the document that says where it lies."""
+        document = dict(message.document)
+        if "picture" in self._config.evidence and message.pictures:
+            document["frames"] = [
+                {**frame, "evidence": self._kept_now(evidence, picture_path(day, message.id, index))}
+                for index, (evidence, frame) in enumerate(
+                    zip(message.pictures, document["frames"], strict=True)
+                )
+            ]
+        if "clip" in self._config.evidence and message.clip is not None:
+            where = self._kept_now(message.clip, clip_path(day, message.id))
+            document["clip"] = {**document["clip"], "evidence": where}
+        return document
+
+    def _kept_now(self, evidence: Evidence, relative: str) -> str | None:
+        """Return `relative` once it is there."""
+        try:
+            self._stored_bytes += keep_evidence(self._directory, relative, evidence)
+        except FileNotFoundError:  # somebody cleaned up behind us: the row tells that there is none
+            return None
+        return relative
 
     def _sweep_is_due(self) -> bool:
         retention = self._config.retention

@@ -18,7 +18,7 @@ from typing import Any
 
 from edgevlm.publish.sink import Evidence, Message
 from edgevlm.publish.state import short_state
-from edgevlm.records import Answer, JsonValue, Picture
+from edgevlm.records import Answer, Clip, JsonValue, Picture
 from edgevlm.runtime.timesync import ClockState
 
 SCHEMA_VERSION = 1
@@ -63,7 +63,7 @@ def build_message(answer: Answer, *, context: ResultContext, seq: int) -> Messag
         document=document,
         state=_state(answer, document) if told else None,
         value=_value(document) if told else None,
-        evidence=tuple(Evidence(jpeg=picture.jpeg) for picture in answer.pictures),
+        evidence=_evidence(answer),
     )
 
 
@@ -103,6 +103,7 @@ def _document(answer: Answer, context: ResultContext, seq: int) -> dict[str, Any
         "answered_at": rfc3339(answer.answered_at_ns),
         "clock": context.clock,
         "frames": [_frame(picture) for picture in answer.pictures],
+        "clip": None if answer.clip is None else _clip(answer.clip),
         "trigger": {"type": trigger.type, "reason": trigger.reason},
         "model": asdict(answer.model),
         "usage": asdict(answer.usage),
@@ -128,6 +129,24 @@ def _frame(picture: Picture) -> dict[str, Any]:
         "height": picture.height,
         "evidence": None,
     }
+
+
+def _clip(clip: Clip) -> dict[str, Any]:
+    return {
+        "captured_from": rfc3339(clip.captured_from_ns),
+        "captured_to": rfc3339(clip.captured_to_ns),
+        "sha256": clip.sha256,
+        "width": clip.width,
+        "height": clip.height,
+        "frames": clip.frames,
+        "evidence": None,
+    }
+
+
+def _evidence(answer: Answer) -> tuple[Evidence, ...]:
+    pictures = [Evidence(jpeg=picture.jpeg) for picture in answer.pictures]
+    clips = [] if answer.clip is None else [Evidence(mp4=answer.clip.mp4)]
+    return (*pictures, *clips)
 
 
 def _value(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,24 +12,39 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+PICTURE_SUFFIX, CLIP_SUFFIX = ".jpg", ".mp4"
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A picture of a message: a file of the evidence store, or in memory before it is accepted."""
+    """A picture or the clip of a message: a file of the evidence store, or in memory until it is accepted."""
 
     path: Path | None = None
     """Whole and on the disk for as long as the message waits; link it or read it, never change it."""
     jpeg: bytes | None = field(default=None, repr=False)
+    mp4: bytes | None = field(default=None, repr=False)
+
+    @property
+    def suffix(self) -> str:
+        """How its file's name ends."""
+        if self.path is not None:
+            return self.path.suffix
+        return CLIP_SUFFIX if self.mp4 is not None else PICTURE_SUFFIX
+
+    @property
+    def held_bytes(self) -> int:
+        """How much of it is in memory."""
+        return len(self.jpeg or self.mp4 or b"")
 
     def read(self) -> bytes:
-        """Return the JPEG; blocks.
+        """Return the JPEG or MP4; blocks.
 
         Raises:
             OSError: the file has gone.
 
         """
-        if self.jpeg is not None:
-            return self.jpeg
+        if (held := self.jpeg or self.mp4) is not None:
+            return held
         return self.path.read_bytes() if self.path is not None else b""
 
 
@@ -48,8 +63,18 @@ class Message:
     value: dict[str, Any] | None
     """The payload of the `value` topic; None leaves the topic unchanged."""
     evidence: tuple[Evidence, ...] = field(default=(), repr=False)
-    """The pictures that were asked about, in the order of the document's `frames`; none where nobody wants
-    them, or where there was no room for them."""
+    """The pictures that were asked about, in the order of the document's `frames`, and then the clip; none
+    where nobody wants them, or where there was no room for them."""
+
+    @property
+    def pictures(self) -> tuple[Evidence, ...]:
+        """The pictures of `evidence`."""
+        return tuple(one for one in self.evidence if one.suffix != CLIP_SUFFIX)
+
+    @property
+    def clip(self) -> Evidence | None:
+        """The clip of `evidence`."""
+        return next((one for one in self.evidence if one.suffix == CLIP_SUFFIX), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -343,15 +343,19 @@ class SpoolStore:
         refused = 0
         for put in puts:
             names = self._kept(put) if put.keep_evidence and put.message.evidence else ()
-            refused += names is None
+            refused += names is None or (bool(names) and len(names) < len(put.message.evidence))
             files.append(names or ())
         if any(files):
             self.evidence.sync()
         return files, refused
 
     def _kept(self, put: Put) -> tuple[str, ...] | None:
+        """Return the names; without the clip where only the pictures have room, None where they have none."""
+        message = put.message
+        if message.clip is not None and not self.evidence.has_room_for(message):
+            message = replace(message, evidence=message.pictures)
         try:
-            return self.evidence.keep(put.message) if self.evidence.has_room_for(put.message) else None
+            return self.evidence.keep(message) if self.evidence.has_room_for(message) else None
         except (OSError, ValueError):
             return None
 

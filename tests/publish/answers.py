@@ -8,6 +8,7 @@ from edgevlm.publish.result import ResultContext, build_message
 from edgevlm.publish.sink import Message
 from edgevlm.records import (
     Answer,
+    Clip,
     Confidence,
     Failure,
     Instant,
@@ -27,6 +28,10 @@ CONTEXT = ResultContext(node="gateway-7", boot_id=BOOT_ID, labels={"site": "nort
 def picture(jpeg: bytes = b"\xff\xd8 not really a jpeg \xff\xd9", captured_at_ns: int = T0_NS) -> Picture:
     instant = Instant(session=1, pts_ns=40_000_000, captured_at_ns=captured_at_ns, captured_mono_ns=5)
     return Picture(camera="dock", instant=instant, width=640, height=360, jpeg=jpeg)
+
+
+def clip(mp4: bytes = b"\0\0\0\x18ftyp not really an mp4") -> Clip:
+    return Clip("dock", T0_NS - 10**10, T0_NS, 1920, 1080, 151, "h264", remuxed=True, mp4=mp4)
 
 
 def answer(

@@ -21,7 +21,7 @@ from edgevlm.publish.result import result_schema
 from edgevlm.publish.sink import Message
 from edgevlm.runtime.counters import Counters
 from tests.fakes.clock import FakeClock
-from tests.publish.answers import message, picture
+from tests.publish.answers import clip, message, picture
 from tests.publish.test_journal import files_no_longer_than
 
 pytestmark = pytest.mark.usefixtures("loop_guard")
@@ -197,3 +197,33 @@ async def test_nothing_of_it_runs_on_the_event_loop(
     monkeypatch.setattr(FileSink, "_write_now", spy)
     await deliver(new_sink(), message(1))
     assert threads == ["own"]
+
+
+# --- clips ------------------------------------------------------------------------------------------------
+
+
+async def test_a_clip_lies_beside_the_row_that_names_it(tmp_path: Path, new_sink: NewSink) -> None:
+    told = message(1, clip=clip(b"a whole mp4"))
+    await deliver(new_sink(evidence=["picture", "clip"]), told)
+    row = documents(tmp_path / "2026-01-01.jsonl")[0]
+    jsonschema.validate(row, SCHEMA)
+    assert row["clip"]["evidence"] == f"evidence/2026-01-01/{told.id}.mp4"
+    assert (tmp_path / row["clip"]["evidence"]).read_bytes() == b"a whole mp4"
+    assert (row["clip"]["captured_from"], row["clip"]["captured_to"]) == (
+        "2026-11-18T11:06:30.123Z",
+        "2026-11-18T11:06:40.123Z",
+    )
+    assert (tmp_path / row["frames"][0]["evidence"]).exists()
+
+
+@pytest.mark.parametrize(("wanted", "suffixes"), [([], set()), (["picture"], {".jpg"}), (["clip"], {".mp4"})])
+async def test_only_the_evidence_that_is_wanted_is_kept(
+    tmp_path: Path, new_sink: NewSink, wanted: list[str], suffixes: set[str]
+) -> None:
+    await deliver(new_sink(evidence=wanted), message(1, clip=clip()))
+    row = documents(tmp_path / "2026-01-01.jsonl")[0]
+    assert {path.suffix for path in (tmp_path / "evidence").rglob("*") if path.is_file()} == suffixes
+    assert (row["clip"]["evidence"] is not None, row["frames"][0]["evidence"] is not None) == (
+        "clip" in wanted,
+        "picture" in wanted,
+    )

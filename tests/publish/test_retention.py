@@ -34,6 +34,14 @@ def test_the_oldest_go_first_pictures_before_the_rows_that_name_them(tmp_path: P
     assert all(path.exists() for path in (old_rows_2, old_rows_10, new_rows))
 
 
+def test_clips_count_and_go_like_pictures(tmp_path: Path) -> None:
+    old_clip = put(tmp_path / "evidence" / "2026-01-01" / f"{ID}.mp4")
+    foreign = put(tmp_path / "evidence" / "2026-01-01" / "holiday.mp4")
+    rows = put(tmp_path / "2026-01-02.jsonl")
+    assert sweep(tmp_path, max_bytes=1500, oldest=None, in_use=None).files == 1
+    assert (old_clip.exists(), foreign.exists(), rows.exists()) == (False, True, True)
+
+
 def test_nothing_goes_while_the_bounds_are_kept(tmp_path: Path) -> None:
     put(tmp_path / "2026-01-01.jsonl")
     assert sweep(tmp_path, max_bytes=1000, oldest=None, in_use=None).files == 0
