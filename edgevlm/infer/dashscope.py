@@ -24,7 +24,7 @@ MEANINGS = (
         ),
         frozenset({429}),
     ),
-    Meaning(PictureRejected, re.compile(r"download (?:the )?(?:media|multimodal|image|file)|invalidurl")),
+    Meaning(PictureRejected, re.compile(r"\bdownload\b|invalidurl")),
 )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import structlog
 
-from edgevlm.errors import BadAnswer, EmptyAnswer, InferError, ModelTimeout, ModelUnreachable, TooLarge
+from edgevlm.errors import BadAnswer, EmptyAnswer, ModelTimeout, ModelUnreachable, TooLarge
 from edgevlm.infer.backend import Completion, Prompt
 from edgevlm.infer.capabilities import abilities_for, thinks
 from edgevlm.infer.config import OllamaConfig
@@ -23,7 +23,7 @@ from edgevlm.infer.dialect import Takes, below, merged
 from edgevlm.infer.lines import Lines
 from edgevlm.infer.openai_api import TASKS
 from edgevlm.infer.pictures import settled
-from edgevlm.infer.probe import probe
+from edgevlm.infer.probe import Finding, look
 from edgevlm.infer.refusal import RAW_CHARS, classify, read_refusal
 from edgevlm.infer.servers import redactor_for, server_for
 from edgevlm.infer.wire import ANSWER_BYTES, STREAM_BYTES, Reply
@@ -50,12 +50,13 @@ class OllamaBackend:
         self._clock = SystemClock() if clock is None else clock
         self._redactor = redactor_for(config)
         self._server = server_for(name, config)
-        self._probing: asyncio.Task[None] | None = None
+        self._probing: asyncio.Task[Finding] | None = None
 
     async def open(self) -> None:
         """Prepare sessions and begin to look at the server; one that is away is no error."""
         await self._server.open()
-        self._probing = asyncio.create_task(self._look(), name=f"edgevlm[{self.name}].probe")
+        looking = look(self.name, self._server, self._config, self._redactor)
+        self._probing = asyncio.create_task(looking, name=f"edgevlm[{self.name}].probe")
 
     async def close(self) -> None:
         """Close every connection."""
@@ -67,16 +68,6 @@ class OllamaBackend:
     def tasks(self) -> frozenset[str]:
         """Return all nine: what a model cannot do shows in its answers."""
         return TASKS
-
-    async def _look(self) -> None:
-        """Learn whether the model is there and can see; nobody waits for it."""
-        try:
-            finding = await probe(self._server, self._config, self._redactor)
-        except InferError as error:
-            log.info("the model server does not answer yet", model=self.name, reason=error.message)
-            return
-        for trouble in finding.troubles:
-            log.warning("the model may not work", model=self.name, reason=trouble)
 
     async def ask(self, prompt: Prompt, pictures: Sequence[Picture], *, timeout_secs: float) -> Completion:
         """Make one attempt of at most `timeout_secs` or the configured timeout, whichever is shorter."""

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import structlog
 
-from edgevlm.errors import BadAnswer, EmptyAnswer, InferError, ModelTimeout, ModelUnreachable
+from edgevlm.errors import BadAnswer, EmptyAnswer, ModelTimeout, ModelUnreachable
 from edgevlm.infer.backend import Completion, Prompt
 from edgevlm.infer.capabilities import abilities_for, thinks
 from edgevlm.infer.chat import Transcript
@@ -23,7 +23,7 @@ from edgevlm.infer.dialect import ChatQuestion, Dialect, link_part, picture_part
 from edgevlm.infer.frame_url import FrameUrls
 from edgevlm.infer.lines import Events
 from edgevlm.infer.pictures import settled
-from edgevlm.infer.probe import probe
+from edgevlm.infer.probe import look
 from edgevlm.infer.refusal import RAW_CHARS, read_refusal
 from edgevlm.infer.servers import redactor_for, server_for
 from edgevlm.infer.wire import ANSWER_BYTES, STREAM_BYTES, Reply
@@ -100,14 +100,8 @@ class OpenAIBackend:
 
     async def _look(self) -> None:
         """Learn what can be learnt without a question; nobody waits for it."""
-        try:
-            finding = await probe(self._server, self._config, self._redactor)
-        except InferError as error:
-            log.info("the model server does not answer yet", model=self.name, reason=error.message)
-            return
+        finding = await look(self.name, self._server, self._config, self._redactor)
         self._gives_logprobs = self._gives_logprobs or finding.logprobs
-        for trouble in finding.troubles:
-            log.warning("the model may not work", model=self.name, reason=trouble)
 
     def tasks(self) -> frozenset[str]:
         """Return all nine: what a model cannot do shows in its answers."""

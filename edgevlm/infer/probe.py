@@ -11,12 +11,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import structlog
+
 from edgevlm.errors import ConfigError, InferError, ModelRefused, ModelUnreachable
 from edgevlm.infer.config import OllamaConfig, ServerConfig
 from edgevlm.infer.refusal import classify
 from edgevlm.infer.servers import redactor_for, server_for
 from edgevlm.infer.wire import ModelServer, Reply
 from edgevlm.runtime.redact import Redactor
+
+log = structlog.get_logger(stage="infer")
 
 LIST_BYTES = 8_000_000
 """OpenRouter lists some hundred models in half a megabyte."""
@@ -62,6 +66,22 @@ async def probe(server: ModelServer, config: ServerConfig, redactor: Redactor) -
     if isinstance(config, OllamaConfig):
         return await _probe_ollama(server, config.model, redactor)
     return await _probe_chat(server, config.model, redactor)
+
+
+async def look(name: str, server: ModelServer, config: ServerConfig, redactor: Redactor) -> Finding:
+    """Look at a server when edgevlm starts, and log what may not work; nobody waits for it."""
+    try:
+        finding = await probe(server, config, redactor)
+    except InferError as error:
+        log.info("the model server does not answer yet", model=name, reason=error.message)
+        return Finding()
+    except Exception:
+        # The end of an asyncio task: a fault here must not be lost, and costs nothing else.
+        log.exception("a model server could not be looked at, by a fault of edgevlm itself", model=name)
+        return Finding()
+    for trouble in finding.troubles:
+        log.warning("the model may not work", model=name, reason=trouble)
+    return finding
 
 
 async def _probe_chat(server: ModelServer, model: str, redactor: Redactor) -> Finding:

@@ -317,3 +317,14 @@ async def test_a_request_too_large_for_tgi_is_said_to_be_so() -> None:
         prompt = asked_as(backend, asking.CAPTION)
         with pytest.raises(TooLarge):
             await backend.ask(prompt, [picture(noisy)] * 3, timeout_secs=10)
+
+
+async def test_a_box_format_of_the_configuration_wins() -> None:
+    vendor = VENDORS["openai-compatible"]
+    async with vendor.server() as server, opened(server, vendor.config, box_format="yxyx_0_1000") as backend:
+        server.otherwise = say(BOXES["yxyx_0_1000"])
+        prompt = asked_as(backend, asking.DETECTION)
+        completion = await backend.ask(prompt, [picture()], timeout_secs=10)
+        [found] = read(asking.DETECTION, prompt, completion).value
+    assert "y_min, x_min, y_max, x_max" in server.asked[0].text
+    assert found["box"] == pytest.approx([0.1, 0.2, 0.5, 0.6], abs=0.01)

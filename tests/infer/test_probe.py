@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from edgevlm.cli import app
@@ -15,6 +16,7 @@ from edgevlm.commands.connect import connect_models
 from edgevlm.config.load import load
 from edgevlm.infer.answer import read_answer
 from edgevlm.infer.config import OllamaConfig, OpenAICompatibleConfig
+from edgevlm.infer.openai_api import OpenAIBackend
 from edgevlm.infer.probe import Finding, probe_endpoint, read_models
 from edgevlm.infer.prompt import build_prompt
 from edgevlm.runtime.egress import Policy
@@ -176,3 +178,31 @@ def test_the_embedded_engine_needs_no_connection(tmp_path: Path) -> None:
     path.write_text("models: {ocr: {type: embedded}}")
     [connection] = connect_models(load(path).config, ["ocr"], Policy())
     assert connection.ok
+
+
+@pytest.mark.parametrize(
+    ("listed", "event"),
+    [(VLLM, "the model may not work"), (None, None)],
+)
+async def test_what_may_not_work_is_logged_at_the_start(
+    vlm: VlmServer, listed: dict[str, Any] | None, event: str | None
+) -> None:
+    vlm.models = listed
+    with capture_logs() as logs:
+        async with opened(vlm, {**GENERIC, "model": "another"}) as backend:
+            assert isinstance(backend, OpenAIBackend)
+            assert backend._probing is not None
+            await backend._probing
+    assert [entry["event"] for entry in logs] == ([event] if event else [])
+
+
+async def test_a_server_that_is_away_at_the_start_is_mentioned_and_no_more(vlm: VlmServer) -> None:
+    await vlm.stop()
+    with capture_logs() as logs:
+        async with opened(vlm, GENERIC) as backend:
+            assert isinstance(backend, OpenAIBackend)
+            assert backend._probing is not None
+            await backend._probing
+    assert [(entry["event"], entry["log_level"]) for entry in logs] == [
+        ("the model server does not answer yet", "info")
+    ]
