@@ -29,7 +29,7 @@ _COVERED_SHARE = 0.2
 _COVERED_CONTRAST = 6.0
 _REMEMBERED = 31
 _TORN_SHARE = 0.05
-_EVEN = 0.2
+_EVEN = 0.35
 
 
 class Inspector:
@@ -68,7 +68,7 @@ class Inspector:
 
     def _filled(self, plane: Plane) -> float:
         """Return the share of the picture that a decoder filled in: mid-grey without any noise."""
-        grey = cv2.inRange(plane, 126.5, 129.5)
+        grey = cv2.inRange(plane, 124.5, 130.5)
         even = cv2.inRange(cv2.Laplacian(plane, cv2.CV_32F), -_EVEN, _EVEN)
         return cv2.countNonZero(cv2.bitwise_and(grey, even)) / plane.size
 
