@@ -40,11 +40,12 @@ from edgevlm.publish.sinks import build_sink
 from edgevlm.publish.spool import Spool
 from edgevlm.publish.spool_store import SpoolLimits
 from edgevlm.records import Answer, CameraHealth, CameraState, Picture, Request
+from edgevlm.runtime.backoff import Backoff
 from edgevlm.runtime.clock import Clock, SystemClock
-from edgevlm.runtime.counters import Counters
 from edgevlm.runtime.control import ControlServer
-from edgevlm.runtime.loopwatch import LoopWatch
+from edgevlm.runtime.counters import Counters
 from edgevlm.runtime.ledger import Ledger
+from edgevlm.runtime.loopwatch import LoopWatch
 from edgevlm.runtime.systemd import Notifier, watchdog_interval_secs
 from edgevlm.status.notices import (
     camera_notice,
@@ -57,8 +58,8 @@ from edgevlm.status.notices import (
 log = structlog.get_logger()
 
 STATS_SECS = 60.0
-_DRAIN_ANSWERS_SECS = 10.0
 SPOOL_SILENCE_SECS = 60.0
+_DRAIN_ANSWERS_SECS = 10.0
 _DRAIN_MESSAGES_SECS = 10.0
 
 
@@ -83,14 +84,14 @@ class Daemon:
         self._state_directory = state_directory
         self._timezone = ZoneInfo(config.site.timezone) if config.site.timezone else None
         self._stop = asyncio.Event()
-        self._build()
         self._ledger = Ledger(state_directory)
+        self._build()
 
     # --- building: nothing is opened --------------------------------------------------------------------
 
     def _build(self) -> None:
-        self.couriers = {name: self._courier(name) for name in self._usable("sink", self.config.sinks)}
         self.spool = self._spool()
+        self.couriers = {name: self._courier(name) for name in self._usable("sink", self.config.sinks)}
         sinks = [courier.sink for courier in self.couriers.values()]
         self.boards = tuple(sink for sink in sinks if isinstance(sink, NoticeBoard))
         self.pool = Pool(
@@ -100,8 +101,8 @@ class Daemon:
             },
             take_pictures=self._take_pictures,
             deliver=self._deliver,
-            clock=self.clock,
             note_unfinished=self._ledger.note,
+            clock=self.clock,
             counters=self.counters,
         )
         sources = frozenset(self._usable("source", self.config.cameras))
@@ -137,7 +138,6 @@ class Daemon:
         rules = self._found.rules if self._found is not None else ()
         return {(rule.camera, rule.rule): f"{rule.code}: {rule.message}" for rule in rules if not rule.runs}
 
-    def _courier(self, name: str) -> Courier:
     def _spool(self) -> Spool:
         section = self.config.spool
         limits = SpoolLimits(
@@ -147,6 +147,7 @@ class Daemon:
         )
         return Spool(self._state_directory, clock=self.clock, counters=self.counters, limits=limits)
 
+    def _courier(self, name: str) -> Courier:
         sink = build_sink(
             name,
             self.config.sinks[name],
@@ -221,8 +222,8 @@ class Daemon:
         async with AsyncExitStack() as stack:
             if self._found is not None:
                 await self._guard(self._found, stack)
-            for courier in self.couriers.values():
             await self._open_state(stack)
+            for courier in self.couriers.values():
                 await courier.open()
                 stack.push_async_callback(courier.close)
             await self.pool.open()
@@ -230,7 +231,6 @@ class Daemon:
             self._post_first_notices()
             await self._run_tasks(on_ready)
 
-    async def _guard(self, found: Compatibility, stack: AsyncExitStack) -> None:
     async def _open_state(self, stack: AsyncExitStack) -> None:
         """Open what outlives a run: the spool, the count of questions in flight, the control socket."""
         await self.spool.open()
@@ -246,6 +246,7 @@ class Daemon:
     async def _order_spool(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         return await self.spool.by_hand(spool_orders.work_of(request))
 
+    async def _guard(self, found: Compatibility, stack: AsyncExitStack) -> None:
         """Hold this process to what the site allows, as long as it runs."""
         specs = [camera.spec for camera in self.hosts.cameras.values()]
         guard = guarded(self.config, found, specs, counters=self.counters)
@@ -256,23 +257,38 @@ class Daemon:
         """Run each stage's tasks, and end them in the order of a frame's way."""
         async with asyncio.TaskGroup() as group:
             delivering = [
-                group.create_task(courier.run(), name=f"edgevlm[{name}].courier")
+                group.create_task(self._keep(courier.run), name=f"edgevlm[{name}].courier")
                 for name, courier in self.couriers.items()
             ]
-            asking = group.create_task(self.pool.run(), name="edgevlm.pool")
+            asking = group.create_task(self._keep(self.pool.run), name="edgevlm.pool")
             watching = [
-                group.create_task(process.run(), name=f"edgevlm.{process.name}")
+                group.create_task(self._keep(process.run), name=f"edgevlm.{process.name}")
                 for process in self.hosts.processes
             ]
             watching += [
-                group.create_task(pipeline.run(), name=f"edgevlm[{name}].pipeline")
+                group.create_task(self._keep(pipeline.run), name=f"edgevlm[{name}].pipeline")
                 for name, pipeline in self.pipelines.items()
             ]
-            watching.append(group.create_task(self._tell_stats(), name="edgevlm.stats"))
+            watching.append(group.create_task(self._keep(self._tell_stats), name="edgevlm.stats"))
             if on_ready is not None:
                 on_ready()
             await self._stop.wait()
             await self._drain(watching, asking, delivering)
+
+    async def _keep(self, run: Callable[[], Awaitable[None]]) -> None:
+        """Run one part for ever: a fault in it is logged and costs this part a pause, the others nothing."""
+        backoff = Backoff(first_secs=0.5, cap_secs=60.0)
+        while True:
+            try:
+                await run()
+            except Exception:
+                task = asyncio.current_task()
+                name = task.get_name() if task else "?"
+                self.counters.count("faults", name)
+                log.exception("a fault of edgevlm itself: the part is started again", part=name)
+            else:
+                return
+            await self.clock.sleep(backoff.next_secs())
 
     async def _drain(
         self,
@@ -325,6 +341,7 @@ class Daemon:
             **self.counters.statistics(),
             "cameras": {name: asdict(camera.health) for name, camera in self.hosts.cameras.items()},
             "models": {name: asdict(pool) for name, pool in self.pool.statistics().items()},
+            "spool": asdict(self.spool.statistics()),
             "sinks": {name: asdict(courier.statistics()) for name, courier in self.couriers.items()},
         }
 
@@ -340,12 +357,12 @@ async def serve(daemon: Daemon, notifier: Notifier) -> None:
     """Run `daemon` as a service: signals, readiness and the watchdog.
 
     SIGTERM and SIGINT drain in order; a second one leaves at once.
-            "spool": asdict(self.spool.statistics()),
     """
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _leave, daemon, notifier, number)
     watch = LoopWatch(notifier, daemon.clock, watchdog_interval_secs())
+    daemon.spool.beat = watch.heartbeat("spool", SPOOL_SILENCE_SECS).beat
     watching = asyncio.create_task(watch.run(), name="edgevlm.watchdog")
     try:
         await daemon.run(lambda: _ready(daemon, notifier))
@@ -361,7 +378,6 @@ def _ready(daemon: Daemon, notifier: Notifier) -> None:
     notifier.ready(f"{len(daemon.pipelines)} cameras, {rules} rules")
 
 
-    daemon.spool.beat = watch.heartbeat("spool", SPOOL_SILENCE_SECS).beat
 def _leave(daemon: Daemon, notifier: Notifier, number: signal.Signals) -> None:
     if daemon.stopping:
         log.warning("second signal: leaving at once", signal=number.name)

@@ -27,10 +27,12 @@ from edgevlm.records import Answer, Request, Trigger
 from edgevlm.runtime.clock import Clock, wait_for
 from edgevlm.runtime.counters import Counters
 from edgevlm.runtime.timesync import clock_state
-from edgevlm.status.notices import rule_status, rule_status_notice
+from edgevlm.status.notices import RuleStatus, rule_status, rule_status_notice
 
 Reply = Callable[[dict[str, Any]], None]
 """Gives the result document, or an error document, back to whoever sent a command."""
+
+_MAX_REPLIES = 1000
 
 
 class Pipeline:
@@ -151,18 +153,21 @@ class Publisher:
         self._seq = count(1)
         self._plans: dict[tuple[str, str], Plan] = {}
         self._replies: dict[str, Reply] = {}
+        self._statuses: dict[tuple[str, str], RuleStatus] = {}
 
     def add(self, plan: Plan) -> None:
         """Know where this rule's answers go."""
         self._plans[plan.camera, plan.rule] = plan
 
-    def reply_to(self, request: Request, reply: Reply) -> None:
-        """Give the answer of `request` to `reply` as well."""
-        self._replies[request.id] = reply
     def _wanted(self, plan: Plan) -> bool:
         """Return whether any of the rule's sinks hands on pictures."""
         return not self._takes_evidence.isdisjoint(plan.sinks)
 
+    def reply_to(self, request: Request, reply: Reply) -> None:
+        """Give the answer of `request` to `reply` as well; the oldest of too many is forgotten."""
+        if len(self._replies) >= _MAX_REPLIES:
+            del self._replies[next(iter(self._replies))]
+        self._replies[request.id] = reply
 
     async def deliver(self, answer: Answer) -> Message:
         """Accept `answer`, hand it to everybody who waits for it, and return its message."""
@@ -170,12 +175,19 @@ class Publisher:
         plan = self._plans[request.camera, request.rule]
         context = replace(self._context, labels=plan.labels, clock=clock_state())
         message = build_message(answer, context=context, seq=next(self._seq))
+        sinks = [name for name in plan.sinks if name in self._sinks]
+        message = (await self._spool.put(message, sinks, keep_evidence=self._wanted(plan))).message
         self._counters.count("answers", f"{request.camera}/{request.rule}")
         self._counters.count(f"outcome_{answer.outcome}", f"{request.camera}/{request.rule}")
         if (reply := self._replies.pop(request.id, None)) is not None:
-        sinks = [name for name in plan.sinks if name in self._sinks]
-        message = (await self._spool.put(message, sinks, keep_evidence=self._wanted(plan))).message
             reply(message.document)
-        for board in self._boards:
-            board.post(rule_status_notice(request.camera, request.rule, rule_status(answer)))
+        self._tell_status(request, rule_status(answer))
         return message
+
+    def _tell_status(self, request: Request, status: RuleStatus) -> None:
+        """Tell subscribers of a rule's status when it changes."""
+        name = (request.camera, request.rule)
+        if self._statuses.get(name, "ok") != status:
+            for board in self._boards:
+                board.post(rule_status_notice(*name, status))
+        self._statuses[name] = status
