@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +74,14 @@ async def test_looks_and_pictures_are_of_the_same_frame(quick_clip: Path) -> Non
     assert newest.instant.captured_mono_ns >= look.instant.captured_mono_ns
 
 
-async def test_a_picture_right_after_the_start_is_refused_and_never_waited_for(quick_clip: Path) -> None:
+async def test_a_picture_right_after_the_start_is_refused_or_there_but_never_waited_for(
+    quick_clip: Path,
+) -> None:
     async with capturing([camera("yard", quick_clip)]) as hosts:
         with pytest.raises(HostLost):
             await hosts.cameras["yard"].picture(max_side=320)
         await until(lambda: hosts.processes[0].pid)
-        with pytest.raises(NoFrame, match=r"the camera is starting|no frame yet|not open"):
+        with suppress(NoFrame):  # or it has one already
             await asyncio.wait_for(hosts.cameras["yard"].picture(max_side=320), 5)
 
 
@@ -122,7 +125,8 @@ async def test_a_long_gop_is_decoded_without_holding_up_the_others(quick_clip: P
         async with Watch(hosts.cameras["yard"]) as watch:
             await until(lambda: slow.health.packets > 60)
             pictures = [await slow.picture(max_side=640) for _ in range(5)]
-    assert number_in(pictures[-1]) >= 60
+    for picture in pictures:
+        assert number_in(picture) == round(picture.instant.pts_ns / 40_000_000) % 100
     assert watch.longest_gap_secs < 1.5
 
 
@@ -152,8 +156,7 @@ async def test_a_host_that_dies_or_hangs_is_replaced_and_the_other_notices_nothi
                     await waiting
                 await until(lambda: process.pid != old_pid)
                 replaced_after = now() - began
-                await next_look(yard)
-            assert yard.health.state == CameraState.ONLINE
+                await until(lambda: yard.health.state == CameraState.ONLINE)
             assert await yard.picture(max_side=320)
     assert replaced_after < limit_secs
     assert watch.longest_gap_secs < 1.0
