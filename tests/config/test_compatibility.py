@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -437,3 +439,21 @@ def test_a_wrong_file_gives_no_wall(tmp_path: Path) -> None:
     errors = StringIO()
     assert egress_command.egress(path, form="nft", stream=StringIO(), errors=errors) == 78
     assert "did you mean models?" in errors.getvalue()
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+def test_systemd_takes_both_walls(wall: Any, tmp_path: Path) -> None:
+    """The one that is made, and the one that ships."""
+    units = Path(__file__).parents[2] / "systemd"
+    unit = tmp_path / "unit" / "edgevlm.service"
+    drop_ins = tmp_path / "unit" / "edgevlm.service.d"
+    drop_ins.mkdir(parents=True)
+    unit.write_text(
+        re.sub(r"(?m)^ExecStart=\S+", "ExecStart=/bin/true", (units / "edgevlm.service").read_text())
+    )
+    for text in (wall("systemd")[0], (units / "edgevlm-air-gapped.conf").read_text()):
+        (drop_ins / "egress.conf").write_text(text)
+        done = subprocess.run(
+            ["systemd-analyze", "verify", "--man=no", unit], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout + done.stderr) == (0, "")

@@ -218,3 +218,45 @@ async def test_offline_the_rest_runs(clip: Path, vlm: VlmServer, broker: Broker,
         assert "api.openai.com" not in site.names.asked
     assert refused["ok"] is False
     assert refused["error"].startswith("requires_internet")
+
+
+async def test_a_single_question_stays_on_the_site_too(
+    rtsp_server: RealRtspServer, vlm: VlmServer, tmp_path: Path
+) -> None:
+    """`ask` is no daemon, but its camera is FFmpeg's and its model is the same."""
+    vlm.otherwise = say('{"answer": "yes"}')
+    login = {"username": rtsp_server.username, "password": rtsp_server.password}
+    path = write_config(
+        tmp_path / "edgevlm.yaml",
+        {
+            "site": {"connectivity": "air-gapped"},
+            "models": {"lan": model(f"http://{LAN}:{HTTP}/v1"), "far": model(f"http://{PUBLIC[1]}/v1")},
+            "cameras": {
+                "yard": {
+                    "source": {"type": "rtsp", "url": f"rtsp://{LAN}:{RTSP}/locked", **login},
+                    "rules": {"near": rule("lan"), "far": rule("far")},
+                },
+                "private": {
+                    "leaves": "none",
+                    "source": {"type": "rtsp", "url": f"rtsp://{LAN}:{RTSP}/locked", **login},
+                    "rules": {"near": rule("lan")},
+                },
+            },
+        },
+    )
+    async with redirecting_camera() as evil_port:
+        servers = {HTTP: vlm.port, RTSP: rtsp_server.port, REDIRECTING_RTSP: evil_port}
+        async with site_with(servers) as site:
+            told = {}
+            for name in ("yard/near", "yard/far", "private/near"):
+                asking = ("ask", "-c", str(path), "--rule", name)
+                async with edgevlm(*asking, state=tmp_path / "state", prefix=site.prefix) as running:
+                    code = await running.process.wait()
+                told[name] = (code, " ".join(running.lines))
+            assert site.public_packets() == []
+    assert told["yard/near"][0] == 0, told
+    assert told["yard/far"][0] == 78
+    assert "requires_internet" in told["yard/far"][1]
+    assert told["private/near"][0] == 78
+    assert "frames_leave_site" in told["private/near"][1]
+    assert len(vlm.asked) == 1
