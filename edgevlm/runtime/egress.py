@@ -250,7 +250,10 @@ def lookup_objection(host: str, policy: Policy) -> str | None:
         name = plain_host(host)
     except ValueError as error:
         return str(error) if beyond("internet", policy.limit) else None
-    return policy.objection_to_name(name) or (None if in_hosts_file(name) else policy.nameserver_objection())
+    why = policy.objection_to_name(name)
+    if why or not beyond("internet", policy.limit):
+        return why
+    return None if in_hosts_file(name) else policy.nameserver_objection()
 
 
 _CHECKS: dict[str, Callable[..., None]] = {
