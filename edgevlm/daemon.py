@@ -35,11 +35,11 @@ from edgevlm.publish import spool_orders
 from edgevlm.publish.command import Command
 from edgevlm.publish.courier import Courier
 from edgevlm.publish.result import ResultContext, new_boot_id
-from edgevlm.publish.sink import Message, Notice, NoticeBoard
+from edgevlm.publish.sink import Notice, NoticeBoard
 from edgevlm.publish.sinks import build_sink
 from edgevlm.publish.spool import Spool
 from edgevlm.publish.spool_store import SpoolLimits
-from edgevlm.records import Answer, CameraHealth, CameraState, Picture, Request
+from edgevlm.records import Answer, CameraHealth, CameraState, Clip, Picture, Request
 from edgevlm.runtime.backoff import Backoff
 from edgevlm.runtime.clock import Clock, SystemClock
 from edgevlm.runtime.control import ControlServer
@@ -50,8 +50,7 @@ from edgevlm.runtime.systemd import Notifier, watchdog_interval_secs
 from edgevlm.status.notices import (
     camera_notice,
     info_notice,
-    rule_enabled_notice,
-    rule_status_notice,
+    rule_enabled_notices,
     stats_notice,
 )
 
@@ -79,7 +78,8 @@ class Daemon:
         self._found = compatibility
         self.clock: Clock = clock or SystemClock()
         self.counters = Counters()
-        self.on_message: Callable[[Message], None] | None = None
+        self.on_message: Callable[[Mapping[str, Any]], None] | None = None
+        """Told of every result document; must not block."""
         self.on_camera: Callable[[CameraHealth], None] | None = None
         self._state_directory = state_directory
         self._timezone = ZoneInfo(config.site.timezone) if config.site.timezone else None
@@ -97,9 +97,10 @@ class Daemon:
         self.pool = Pool(
             {
                 name: build_backend(name, self.config.models[name])
-                for name in self._usable("model", self.config.models)
+                for name in self._usable("model", self._asked_models())
             },
             take_pictures=self._take_pictures,
+            take_clip=self._take_clip,
             deliver=self._deliver,
             note_unfinished=self._ledger.note,
             clock=self.clock,
@@ -125,7 +126,24 @@ class Daemon:
             counters=self.counters,
         )
         self.pipelines = {name: self._pipeline(name) for name in self.config.cameras}
-        self._orders = Orders(self.pipelines, self.publisher, self.boards, barred=self._barred_rules())
+        self._orders = Orders(
+            self.pipelines,
+            self.publisher,
+            self.boards,
+            barred=self._barred_rules(),
+            barred_cameras={
+                name: "requires_internet: the site's connectivity does not allow this source"
+                for name in self.config.cameras
+                if name not in sources
+            },
+        )
+
+    def _asked_models(self) -> list[str]:
+        """Return the models that a rule asks: one that nobody asks is not loaded."""
+        asked = {
+            plan.model for camera in self.config.cameras for plan in plans_of(self.config, camera).values()
+        }
+        return [name for name in self.config.models if name in asked]
 
     def _usable(self, kind: Kind, names: Iterable[str]) -> list[str]:
         """Return those of `names` that can work at the site's connectivity."""
@@ -169,7 +187,7 @@ class Daemon:
             rules.set_enabled(key, enabled=plan.enabled)
         camera = self.hosts.cameras[name]
         camera.on_health = self._camera_changed
-        return Pipeline(
+        pipeline = Pipeline(
             camera,
             rules,
             plans,
@@ -178,6 +196,8 @@ class Daemon:
             counters=self.counters,
             timezone=self._timezone,
         )
+        pipeline.on_given_up = self.publisher.give_up
+        return pipeline
 
     # --- what the stages call ---------------------------------------------------------------------------
 
@@ -185,12 +205,17 @@ class Daemon:
         camera = self.hosts.cameras[request.camera]
         return await camera.pictures(request.shot, request.trigger.fired_mono_ns)
 
+    async def _take_clip(self, request: Request) -> Clip:
+        assert request.clip is not None
+        camera = self.hosts.cameras[request.camera]
+        return await camera.clip(request.clip, request.trigger.fired_mono_ns)
+
     async def _deliver(self, answer: Answer) -> None:
         message = await self.publisher.deliver(answer)
         if message.state is not None:
             self.pipelines[message.camera].last_values[message.rule] = message.state
         if self.on_message is not None:
-            self.on_message(message)
+            self.on_message(message.document)
 
     def _obey(self, command: Command) -> None:
         self._orders.carry_out(command)
@@ -296,6 +321,7 @@ class Daemon:
         asking: asyncio.Task[None],
         delivering: list[asyncio.Task[None]],
     ) -> None:
+        self._orders.stop()
         log.info("stopping: no more capture, no new questions")
         await _end(*watching)
         log.info("stopping: waiting for answers", secs=_DRAIN_ANSWERS_SECS)
@@ -305,19 +331,19 @@ class Daemon:
         log.info("stopping: delivering what is left", secs=_DRAIN_MESSAGES_SECS)
         await asyncio.gather(*(courier.drain(_DRAIN_MESSAGES_SECS) for courier in self.couriers.values()))
         await _end(*delivering)
+        delivered = sum(courier.statistics().delivered for courier in self.couriers.values())
+        log.info("stopped", answers=self.counters.total("answers"), delivered=delivered)
 
     # --- notices ----------------------------------------------------------------------------------------
 
     def _post_first_notices(self) -> None:
         notices = [info_notice(self.config, self._found)]
         for camera, rule in self._barred_rules():
-            notices.append(rule_status_notice(camera, rule, "incompatible"))
-            notices.append(rule_enabled_notice(camera, rule, enabled=False))
+            notices += rule_enabled_notices(camera, rule, enabled=False, status="incompatible")
         for name, pipeline in self.pipelines.items():
             notices.append(camera_notice(pipeline.camera.health))
             for rule in pipeline.plans:
-                notices.append(rule_status_notice(name, rule, "ok"))
-                notices.append(rule_enabled_notice(name, rule, enabled=pipeline.rules.enabled(rule)))
+                notices += rule_enabled_notices(name, rule, enabled=pipeline.rules.enabled(rule))
         self._post(*notices)
 
     def _post_last_notices(self) -> None:

@@ -10,7 +10,7 @@ import structlog
 from edgevlm.pipeline import Pipeline, Publisher
 from edgevlm.publish.command import Command
 from edgevlm.publish.sink import NoticeBoard
-from edgevlm.status.notices import rule_enabled_notice
+from edgevlm.status.notices import rule_enabled_notices
 
 log = structlog.get_logger()
 
@@ -25,18 +25,38 @@ class Orders:
         boards: tuple[NoticeBoard, ...],
         *,
         barred: Mapping[tuple[str, str], str] | None = None,
+        barred_cameras: Mapping[str, str] | None = None,
     ) -> None:
-        """Store; `barred` tells of rules that are there but cannot run, and why."""
+        """Store.
+
+        Args:
+            pipelines: by camera.
+            publisher: takes whoever waits for an answer.
+            boards: show what has changed.
+            barred: rules that are there but cannot run, and why.
+            barred_cameras: cameras that may not be opened as the site is connected, and why.
+
+        """
         self._barred = barred or {}
+        self._barred_cameras = barred_cameras or {}
+        self._stopping = False
         self._pipelines = pipelines
         self._publisher = publisher
         self._boards = boards
 
+    def stop(self) -> None:
+        """Refuse every command from now on: what it would change ends with us."""
+        self._stopping = True
+
     def carry_out(self, command: Command) -> None:
         """Do what `command` says, or tell its sender why not."""
         pipeline = self._pipelines.get(command.camera)
-        if pipeline is None:
+        if self._stopping:
+            self._refuse(command, "edgevlm is stopping")
+        elif pipeline is None:
             self._refuse(command, f"there is no camera {command.camera!r}")
+        elif command.kind == "enable_camera" and command.enabled and command.camera in self._barred_cameras:
+            self._refuse(command, self._barred_cameras[command.camera])
         elif command.kind == "enable_camera":
             pipeline.camera.set_enabled(enabled=bool(command.enabled))
             _accept(command, camera=command.camera, enabled=command.enabled)
@@ -52,8 +72,9 @@ class Orders:
                 self._ask(command, pipeline, rule)
             case "enable_rule":
                 pipeline.set_rule_enabled(rule, enabled=bool(command.enabled))
-                for board in self._boards:
-                    board.post(rule_enabled_notice(command.camera, rule, enabled=bool(command.enabled)))
+                for notice in rule_enabled_notices(command.camera, rule, enabled=bool(command.enabled)):
+                    for board in self._boards:
+                        board.post(notice)
                 _accept(command, camera=command.camera, rule=rule, enabled=command.enabled)
             case "interval" if pipeline.set_interval(rule, command.every_secs or 0.0):
                 _accept(command, camera=command.camera, rule=rule, every_secs=command.every_secs)

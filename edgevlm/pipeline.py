@@ -1,7 +1,7 @@
 """READ FIRST: the way of a frame. One camera wired capture → choose → infer → publish.
 
     camera.looks()          capture: the newest look, never a backlog, out of a capture host
-    rules.fired_by_…        choose:  which rule fires now; pure, returns at once
+    rules.fired_by_clock    choose:  which rule fires now; pure, returns at once
     pool.ask_nowait         infer:   a bounded slot a rule; the frame is bound when a worker is free
     spool.put               publish: on the disk for every sink; then one courier a sink, in order
 
@@ -33,6 +33,14 @@ Reply = Callable[[dict[str, Any]], None]
 """Gives the result document, or an error document, back to whoever sent a command."""
 
 _MAX_REPLIES = 1000
+_MAX_WAITING = 100
+"""Questions of one camera that wait for frames still to come."""
+
+
+def local_time(clock: Clock, timezone: tzinfo | None) -> str:
+    """Return the site's time for a prompt, to the minute."""
+    now = datetime.fromtimestamp(clock.utc_ns() / 1e9, UTC).astimezone(timezone)
+    return now.strftime("%A %Y-%m-%d %H:%M")
 
 
 class Pipeline:
@@ -57,7 +65,10 @@ class Pipeline:
         self.plans = plans
         self._ask_nowait = ask_nowait
         self._counters = counters
+        self.on_given_up: Callable[[Request, str], None] | None = None
+        """Told of a request that ends here, before the pool has it."""
         self._later: asyncio.TaskGroup | None = None
+        self._waiting = 0
         self._clock = clock
         self._wake = asyncio.Event()
 
@@ -87,28 +98,35 @@ class Pipeline:
 
     def ask(self, request: Request) -> None:
         """Hand `request` to the pool, as soon as the last of its frames has been captured."""
-        if request.shot.after_secs and self._later is not None:
+        if self._waiting >= _MAX_WAITING:
+            self._give_up(request, "too_many_waiting")
+        elif _last_secs(request) and self._later is not None:
             name = f"edgevlm[{self.camera.name}].wait-for-frames"
             self._later.create_task(self._ask_later(request), name=name)
         else:
             self._ask_nowait(request)
 
     async def _ask_later(self, request: Request) -> None:
+        self._waiting += 1
         try:
-            await self._clock.sleep(request.shot.after_secs)
+            await self._clock.sleep(_last_secs(request))
         except asyncio.CancelledError:
-            self._counters.drop("choose", "shutdown", f"{request.camera}/{request.rule}")
+            self._give_up(request, "shutdown")
             raise
+        finally:
+            self._waiting -= 1
         self._ask_nowait(request)
 
-    def _now(self) -> str:
-        """Return the site's local time for a prompt, to the minute."""
-        now = datetime.fromtimestamp(self._clock.utc_ns() / 1e9, UTC).astimezone(self._timezone)
-        return now.strftime("%A %Y-%m-%d %H:%M")
+    def _give_up(self, request: Request, reason: str) -> None:
+        self._counters.drop("choose", reason, f"{request.camera}/{request.rule}")
+        if self.on_given_up is not None:
+            self.on_given_up(request, reason)
 
     def _request(self, trigger: Trigger) -> Request:
         last = self.last_values.get(trigger.rule, "")
-        return self.plans[trigger.rule].request(trigger, {"now": self._now(), "last.value": last})
+        return self.plans[trigger.rule].request(
+            trigger, {"now": local_time(self._clock, self._timezone), "last.value": last}
+        )
 
     # --- commands -------------------------------------------------------------------------------------
 
@@ -128,6 +146,12 @@ class Pipeline:
         known = self.rules.set_every_secs(rule, every_secs, self._clock.monotonic_ns())
         self._wake.set()
         return known
+
+
+def _last_secs(request: Request) -> float:
+    """Return how long after the trigger the last frame is captured that is asked about."""
+    after_secs = 0.0 if request.clip is None else request.clip.after_secs
+    return max(request.shot.after_secs, after_secs)
 
 
 class Publisher:
@@ -169,12 +193,19 @@ class Publisher:
             del self._replies[next(iter(self._replies))]
         self._replies[request.id] = reply
 
+    def give_up(self, request: Request, reason: str) -> None:
+        """Tell whoever waits for `request` that there will be no answer."""
+        if (reply := self._replies.pop(request.id, None)) is not None:
+            reply({"ok": False, "error": f"not asked: {reason}"})
+
     async def deliver(self, answer: Answer) -> Message:
         """Accept `answer`, hand it to everybody who waits for it, and return its message."""
         request = answer.request
         plan = self._plans[request.camera, request.rule]
         context = replace(self._context, labels=plan.labels, clock=clock_state())
         message = build_message(answer, context=context, seq=next(self._seq))
+        if not plan.keeps_clip:
+            message = replace(message, evidence=message.pictures)
         sinks = [name for name in plan.sinks if name in self._sinks]
         message = (await self._spool.put(message, sinks, keep_evidence=self._wanted(plan))).message
         self._counters.count("answers", f"{request.camera}/{request.rule}")

@@ -7,12 +7,21 @@ from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
 from edgevlm.capture.spec import CameraSpec
+from edgevlm.choose.config import IntervalTriggerConfig
 from edgevlm.config.compatibility import Compatibility
 from edgevlm.config.model import CameraConfig, Config, RuleConfig
 from edgevlm.config.references import models_of, sinks_of
 from edgevlm.infer.capabilities import abilities_for
+from edgevlm.infer.config import ModelConfig
 from edgevlm.infer.pictures import default_max_side
-from edgevlm.records import Box, Priority, Question, Request, Shot, Trigger
+from edgevlm.publish.config import FileSinkConfig
+from edgevlm.records import Box, ClipShot, Priority, Question, Request, Shot, Trigger
+
+_EVIDENCE_SECS = 10.0
+_KEYFRAME_SECS = 2.0
+_USUAL_REQUEST_BYTES = 20_000_000
+"""What servers take that do not tell their limit."""
+_MAX_CLIP_BYTES = 40_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +37,9 @@ class Plan:
     max_age_secs: float
     deadline_secs: float
     shot: Shot
+    clip: ClipShot | None = None
+    keeps_clip: bool = False
+    """One of the sinks keeps clips as evidence."""
     labels: Mapping[str, str] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
     """Those that never change: `{camera}`, `{zone}`, `{vars.NAME}`."""
@@ -52,9 +64,17 @@ class Plan:
             priority=self.priority,
             max_age_secs=self.max_age_secs,
             deadline_secs=self.deadline_secs,
-            shot=self.shot,
+            shot=self.shot if trigger.type != "command" else replace(self.shot, tolerance_secs=0.0),
+            clip=self.clip,
             variables={**self.variables, **(variables or {})},
         )
+
+
+def _tolerance_secs(rule: RuleConfig) -> float:
+    """Return how old a keyframe may be that stands for the newest frame: half of what is waited anyway."""
+    if isinstance(rule.trigger, IntervalTriggerConfig):
+        return min(_KEYFRAME_SECS, rule.trigger.every_secs / 2)
+    return 0.0
 
 
 def _shot(section: CameraConfig, rule: RuleConfig, multiple_of: int) -> Shot:
@@ -62,10 +82,37 @@ def _shot(section: CameraConfig, rule: RuleConfig, multiple_of: int) -> Shot:
         max_side=rule.picture.max_side or default_max_side(rule.task.type),
         crop=_crop(section, rule),
         multiple_of=multiple_of,
+        tolerance_secs=_tolerance_secs(rule),
         count=rule.frames.count,
         before_secs=rule.frames.before_secs,
         after_secs=rule.frames.after_secs,
     )
+
+
+def _clip(config: Config, section: CameraConfig, rule: RuleConfig, *, kept: bool) -> ClipShot | None:
+    """Return the clip that the model is shown, or else the one that is evidence; None if nobody wants it."""
+    if rule.clip is not None:
+        return ClipShot(
+            before_secs=rule.clip.before_secs,
+            after_secs=rule.clip.after_secs,
+            fps=rule.clip.fps,
+            max_side=rule.picture.max_side,
+            crop=_crop(section, rule),
+            max_bytes=min(_clip_bytes(config.models[name]) for name in models_of(config, rule)),
+            asked=True,
+        )
+    return ClipShot(before_secs=min(_EVIDENCE_SECS, section.ring_secs)) if kept else None
+
+
+def _clip_bytes(model: ModelConfig) -> int:
+    """Return how large a clip may be that is sent as base64, with some room for the question."""
+    limit = abilities_for(model).max_request_bytes or _USUAL_REQUEST_BYTES
+    return min(_MAX_CLIP_BYTES, (limit - 1_000_000) * 3 // 4)
+
+
+def _keeps_clip(config: Config, rule: RuleConfig) -> bool:
+    sinks = (config.sinks[name] for name in sinks_of(config, rule))
+    return any(isinstance(sink, FileSinkConfig) and "clip" in sink.evidence for sink in sinks)
 
 
 def _crop(section: CameraConfig, rule: RuleConfig) -> Box | None:
@@ -106,6 +153,7 @@ def plans_of(config: Config, camera: str, found: Compatibility | None = None) ->
 
 def _plan(config: Config, camera: str, section: CameraConfig, name: str, rule: RuleConfig) -> Plan:
     model = models_of(config, rule)[0]
+    keeps_clip = _keeps_clip(config, rule)
     return Plan(
         camera=camera,
         rule=name,
@@ -116,6 +164,8 @@ def _plan(config: Config, camera: str, section: CameraConfig, name: str, rule: R
         max_age_secs=rule.max_age_ms / 1000,
         deadline_secs=rule.deadline_secs,
         shot=_shot(section, rule, abilities_for(config.models[model]).multiple_of),
+        clip=_clip(config, section, rule, kept=keeps_clip),
+        keeps_clip=keeps_clip,
         labels={**config.labels, **section.labels, **rule.labels},
         variables={"camera": camera, "zone": ", ".join(rule.trigger.zones)}
         | {f"vars.{key}": value for key, value in config.vars.items()},

@@ -189,6 +189,8 @@ class Shot:
     """Longest side in pixels."""
     crop: Box | None = None
     """The part of the frame to show; cut out before scaling."""
+    tolerance_secs: float = 0.0
+    """A keyframe that is so much older than the newest frame will do."""
     multiple_of: int = 1
     """Width and height are made multiples of this, as some models want them."""
     count: int = 1

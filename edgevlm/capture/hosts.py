@@ -129,7 +129,11 @@ class Camera:
 
     async def _picture_of(self, shot: Shot, at_mono_ns: int | None = None) -> Picture:
         return await self.picture(
-            max_side=shot.max_side, at_mono_ns=at_mono_ns, crop=shot.crop, multiple_of=shot.multiple_of
+            max_side=shot.max_side,
+            at_mono_ns=at_mono_ns,
+            crop=shot.crop,
+            multiple_of=shot.multiple_of,
+            tolerance_ms=int(shot.tolerance_secs * 1000),
         )
 
     async def picture(
@@ -140,15 +144,19 @@ class Camera:
         at_mono_ns: int | None = None,
         crop: Box | None = None,
         multiple_of: int = 1,
+        tolerance_ms: int = 0,
     ) -> Picture:
         """Return the frame at `instant`, the one that was shown at `at_mono_ns`, or the newest one.
+
+        With `tolerance_ms` a keyframe that is not more than that older than the newest one will do.
 
         Raises:
             NoFrame: the camera shows nothing, or the instant has left its ring.
             HostLost: its capture host went away while it was asked.
 
         """
-        return await self._attached().ask_picture(self.name, max_side, instant, at_mono_ns, crop, multiple_of)
+        asked = AskPicture(0, self.name, max_side, instant, at_mono_ns, crop, multiple_of, tolerance_ms)
+        return await self._attached().ask_picture(asked)
 
     async def clip(self, shot: ClipShot, trigger_mono_ns: int) -> Clip:
         """Return the seconds around the trigger as MP4; waits for those that are still to come.
@@ -399,18 +407,11 @@ class CaptureHostProcess:
 
     # --- pictures and clips ---------------------------------------------------------------------------
 
-    async def ask_picture(
-        self,
-        camera: str,
-        max_side: int,
-        instant: Instant | None,
-        at_mono_ns: int | None = None,
-        crop: Box | None = None,
-        multiple_of: int = 1,
-    ) -> Picture:
-        """Ask the host for a picture and wait for it; see `Camera.picture`."""
-        asked = AskPicture(next(self._numbers), camera, max_side, instant, at_mono_ns, crop, multiple_of)
-        return await self._ask(asked, self._asked, PICTURE_SECS, "picture")
+    async def ask_picture(self, asked: AskPicture) -> Picture:
+        """Ask the host for a picture and wait for it; see `Camera.picture`. The number is given here."""
+        return await self._ask(
+            replace(asked, number=next(self._numbers)), self._asked, PICTURE_SECS, "picture"
+        )
 
     async def ask_clip(self, camera: str, shot: ClipShot, from_mono_ns: int, to_mono_ns: int) -> Clip:
         """Ask the host for a clip and wait for it; see `Camera.clip`."""

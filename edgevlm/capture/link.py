@@ -62,6 +62,8 @@ class AskPicture:
     """The part of the frame to show; None for all of it."""
     multiple_of: int = 1
     """Width and height are made multiples of this."""
+    tolerance_ms: int = 0
+    """A keyframe that is so much older than the newest frame will do: cheap, and without smear."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,10 +37,6 @@ class Gop:
     size: int
     closed: bool = False
 
-    def newest(self) -> Packet:
-        """Return the packet that is shown last."""
-        return max(self.packets, key=lambda packet: packet.instant.pts_ns)
-
 
 class Ring:
     """Bounded memory of one session."""
@@ -52,6 +48,8 @@ class Ring:
         self._lock = threading.Lock()
         self._size = 0
         self._kept_last = False
+        self.in_parts = False
+        """Whether pictures come in several packets: then the last one is not whole until another follows."""
 
     @property
     def size(self) -> int:
@@ -80,10 +78,18 @@ class Ring:
             self._grow(len(data), whole.instant.captured_mono_ns)
             return whole
 
-    def newest(self) -> list[Packet]:
-        """Return the packets to decode for the newest frame, ending with that frame's; maybe none."""
+    def newest(self, tolerance_ns: int = 0) -> list[Packet]:
+        """Return the packets to decode for the newest frame, ending with that frame's; maybe none.
+
+        A keyframe that is not more than `tolerance_ns` older is taken instead: it is decoded alone.
+        """
         with self._lock:
-            return self._until(self._gops[-1], self._gops[-1].newest()) if self._gops else []
+            whole = self._whole()
+        if not whole:
+            return []
+        last = _shown_last(whole[-1])
+        age_ns = last.instant.captured_mono_ns - whole[-1][0].instant.captured_mono_ns
+        return whole[-1][:1] if age_ns <= tolerance_ns else _until(whole[-1], last)
 
     def at(self, instant: Instant) -> list[Packet]:
         """Return the packets to decode for the frame at `instant`; none when it has left the ring."""
@@ -91,7 +97,7 @@ class Ring:
             for gop in reversed(self._gops):
                 for packet in gop.packets:
                     if packet.instant == instant:
-                        return self._until(gop, packet)
+                        return _until(gop.packets, packet)
             return []
 
     def around(self, mono_ns: int) -> list[Packet]:
@@ -100,13 +106,11 @@ class Ring:
         That is the newest one captured by then, or the oldest one that is still here.
         """
         with self._lock:
-            if not self._gops:
-                return []
-            gop = next(
-                (gop for gop in reversed(self._gops) if _shown(gop.packets[0], mono_ns)), self._gops[0]
-            )
-            shown = [packet for packet in gop.packets if _shown(packet, mono_ns)] or gop.packets[:1]
-            return self._until(gop, max(shown, key=lambda packet: packet.instant.pts_ns))
+            whole = self._whole()
+        if not whole:
+            return []
+        gop = next((gop for gop in reversed(whole) if _shown(gop[0], mono_ns)), whole[0])
+        return _until(gop, _shown_last([packet for packet in gop if _shown(packet, mono_ns)] or gop[:1]))
 
     def between(self, from_mono_ns: int, to_mono_ns: int) -> list[Packet]:
         """Return the packets of what was shown in this time, whole GOPs but for the end; maybe none.
@@ -122,9 +126,12 @@ class Ring:
                     break
         return _up_to(packets, to_mono_ns)
 
-    @staticmethod
-    def _until(gop: Gop, last: Packet) -> list[Packet]:
-        return gop.packets[: gop.packets.index(last) + 1]
+    def _whole(self) -> list[list[Packet]]:
+        """Return the GOPs as far as their pictures are whole."""
+        gops = [gop.packets[:] for gop in self._gops]
+        if self.in_parts and self._kept_last and gops:
+            gops[-1].pop()
+        return [packets for packets in gops if packets]
 
     def _grow(self, count: int, now_ns: int) -> None:
         """Count `count` bytes more in the newest GOP, and keep the bounds."""
@@ -157,6 +164,14 @@ def _up_to(packets: list[Packet], mono_ns: int) -> list[Packet]:
             break
         count = wider
     return packets[:count]
+
+
+def _until(packets: list[Packet], last: Packet) -> list[Packet]:
+    return packets[: packets.index(last) + 1]
+
+
+def _shown_last(packets: list[Packet]) -> Packet:
+    return max(packets, key=lambda packet: packet.instant.pts_ns)
 
 
 def _shown(packet: Packet, mono_ns: int) -> bool:

@@ -122,7 +122,7 @@ class CameraRunner:
 
         """
         session = self._opened_session()
-        frame, shown = session.frame(asked.instant, asked.at_mono_ns)
+        frame, shown = session.frame(asked.instant, asked.at_mono_ns, asked.tolerance_ms)
         source_width, source_height = frame.width, frame.height
         width, height, jpeg, crop = self._picture_painter.jpeg(
             frame, asked.max_side, asked.crop, asked.multiple_of

@@ -65,7 +65,7 @@ class Session:
 
     def keep_rest(self, raw: RawPacket) -> None:
         """Put the rest of a picture where its beginning is."""
-        self._comes_in_parts = True
+        self._comes_in_parts = self.ring.in_parts = True
         whole = self.ring.extend(raw.data)
         self._whole_next = whole if whole is not None and whole.keyframe else None
 
@@ -80,21 +80,21 @@ class Session:
 
     # --- the picture thread ---------------------------------------------------------------------------
 
-    def frame(self, instant: Instant | None, at_mono_ns: int | None = None) -> tuple[VideoFrame, Instant]:
+    def frame(
+        self, instant: Instant | None, at_mono_ns: int | None = None, tolerance_ms: int = 0
+    ) -> tuple[VideoFrame, Instant]:
         """Decode a frame and return it with its instant: the newest good one where nothing else is named.
 
         Args:
             instant: the very frame.
             at_mono_ns: the frame that was shown at this moment, as far as the ring reaches.
+            tolerance_ms: a keyframe that is so much older than the newest frame will do.
 
         Raises:
             NoFrame: there is none.
 
         """
-        if instant is not None:
-            packets = self.ring.at(instant)
-        else:
-            packets = self.ring.newest() if at_mono_ns is None else self.ring.around(at_mono_ns)
+        packets = self._newest(at_mono_ns, tolerance_ms) if instant is None else self.ring.at(instant)
         if not packets:
             raise NoFrame(
                 self._camera, "no frame yet" if instant is None else "the instant has left the ring"
@@ -104,6 +104,11 @@ class Session:
         if instant is not None and shown != instant:
             raise NoFrame(self._camera, "the stream is damaged at the wanted instant")
         return frame, shown
+
+    def _newest(self, at_mono_ns: int | None, tolerance_ms: int) -> list[Packet]:
+        if at_mono_ns is not None:
+            return self.ring.around(at_mono_ns)
+        return self.ring.newest(tolerance_ms * 1_000_000)
 
 
 def _instant_of(frame: VideoFrame, packets: Sequence[Packet]) -> Instant:

@@ -10,6 +10,7 @@ import asyncio
 import shutil
 import signal
 import sys
+from collections.abc import Mapping
 from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,6 @@ from edgevlm.demo.broker import DemoBroker
 from edgevlm.demo.process import DemoCameras
 from edgevlm.errors import EdgevlmError
 from edgevlm.publish.result import encode
-from edgevlm.publish.sink import Message
 from edgevlm.runtime import logs
 from edgevlm.runtime.exits import EX_FAILED, EX_OK
 from edgevlm.runtime.redact import Redactor
@@ -84,14 +84,14 @@ async def _watch(daemon: Daemon, directory: Path, show: Show) -> int:
     """Run the daemon, show each answer, and end by time or by Ctrl-C."""
     live = LiveTable() if sys.stdout.isatty() and not show.as_json else None
 
-    def take(message: Message) -> None:
+    def take(document: Mapping[str, Any]) -> None:
         if show.as_json:
-            sys.stdout.buffer.write(encode(message.document) + b"\n")
+            sys.stdout.buffer.write(encode(document) + b"\n")
             sys.stdout.buffer.flush()
         elif live is not None:
-            live.take(message.document)
+            live.take(document)
         else:
-            sys.stdout.write(line(message.document) + "\n")
+            sys.stdout.write(line(document) + "\n")
             sys.stdout.flush()
 
     daemon.on_message = take

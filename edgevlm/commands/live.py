@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,7 +15,7 @@ from rich.text import Text
 _STYLES = {"ok": "green", "unknown": "yellow", "error": "red"}
 
 
-def value_text(document: dict[str, Any]) -> str:
+def value_text(document: Mapping[str, Any]) -> str:
     """Return the value of a result document in one line."""
     if document["outcome"] == "error":
         return f"error {document['error']['code']}: {document['error']['message']}"
@@ -27,13 +28,13 @@ def value_text(document: dict[str, Any]) -> str:
     return " ".join(text.split()) or "(no text)"
 
 
-def confidence_text(document: dict[str, Any]) -> str:
+def confidence_text(document: Mapping[str, Any]) -> str:
     """Return the confidence with two digits, or a dash."""
     confidence = document["confidence"]
     return f"{confidence['value']:.2f}" if confidence else "-"
 
 
-def line(document: dict[str, Any]) -> str:
+def line(document: Mapping[str, Any]) -> str:
     """Return `camera/rule value confidence`."""
     return f"{document['camera']}/{document['rule']} {value_text(document)} {confidence_text(document)}"
 
@@ -42,7 +43,7 @@ class LiveTable:
     """The newest answer of every rule, redrawn in place; a context manager."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._newest: dict[str, dict[str, Any]] = {}
+        self._newest: dict[str, Mapping[str, Any]] = {}
         self._counts: dict[str, int] = {}
         self._live = Live(self._table(), console=console, auto_refresh=False)
 
@@ -55,7 +56,7 @@ class LiveTable:
     ) -> None:
         self._live.stop()
 
-    def take(self, document: dict[str, Any]) -> None:
+    def take(self, document: Mapping[str, Any]) -> None:
         """Show a result document."""
         name = f"{document['camera']}/{document['rule']}"
         self._newest[name] = document

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import structlog
 
+from edgevlm.commands.printing import Printer
 from edgevlm.config.compatibility import Compatibility, judge
 from edgevlm.config.load import Loaded, load
 from edgevlm.daemon import Daemon, serve
 from edgevlm.errors import ConfigError, EdgevlmError
-from edgevlm.publish.result import encode
-from edgevlm.publish.sink import Message
 from edgevlm.runtime import logs
 from edgevlm.runtime.exits import EX_CONFIG, EX_FAILED, EX_OK
 from edgevlm.runtime.redact import Redactor
@@ -53,9 +53,11 @@ async def _serve(loaded: Loaded, directory: Path, *, as_json: bool) -> None:
     _tell(found)
     _refuse(found, loaded)
     daemon = Daemon(loaded.config, state_directory=directory, compatibility=found)
-    if as_json:
-        daemon.on_message = _print
-    await serve(daemon, Notifier.from_environ())
+    async with AsyncExitStack() as stack:
+        if as_json:
+            printer = await stack.enter_async_context(Printer(daemon.counters))
+            daemon.on_message = printer.document
+        await serve(daemon, Notifier.from_environ())
 
 
 def _tell(found: Compatibility) -> None:
@@ -89,8 +91,3 @@ def _refuse(found: Compatibility, loaded: Loaded) -> None:
     told = "; ".join(f"{rule.title}: {rule.code}: {rule.message}" for rule in rules)
     hint = "" if lenient else "; site.on_incompatible: disable would run the other rules"
     raise ConfigError(f"{loaded.path}: cannot run {found.connectivity}: {told}{hint}")
-
-
-def _print(message: Message) -> None:
-    sys.stdout.buffer.write(encode(message.document) + b"\n")
-    sys.stdout.buffer.flush()

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from edgevlm.capture.hosts import Camera, Hosts
 from edgevlm.capture.spec import CameraSpec
@@ -14,6 +15,7 @@ from edgevlm.config.model import Config
 from edgevlm.guard import guarded
 from edgevlm.infer.models import build_backend
 from edgevlm.infer.pool import Pool
+from edgevlm.pipeline import local_time
 from edgevlm.plan import Plan
 from edgevlm.publish.result import ResultContext, build_message, new_boot_id
 from edgevlm.records import Answer, CameraHealth, CameraState, Picture, Request, Trigger
@@ -82,7 +84,8 @@ async def _ask_once(
         await asyncio.gather(*(_first_frame(camera) for camera in hosts.cameras.values()))
         tasks.append(asyncio.create_task(pool.run(), name="edgevlm.pool"))
         trigger = Trigger(plan.camera, plan.rule, "command", "command", clock.monotonic_ns())
-        pool.ask_nowait(plan.request(trigger))
+        timezone = ZoneInfo(config.site.timezone) if config.site.timezone else None
+        pool.ask_nowait(plan.request(trigger, {"now": local_time(clock, timezone)}))
         answer = await answered
     finally:
         for task in tasks:

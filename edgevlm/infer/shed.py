@@ -17,12 +17,12 @@ class Shed(Exception):
 
 def superseded() -> Shed:
     """Return the end of a request whose slot is taken."""
-    return Shed("superseded", "overloaded", "a newer question of the same rule took its place")
+    return Shed("superseded", "overloaded", "a newer question of the same rule took its place", "choose")
 
 
 def stopping() -> Shed:
     """Return the end of a request that comes, or still waits, when the daemon drains."""
-    return Shed("shutdown", "unreachable", "edgevlm is stopping")
+    return Shed("shutdown", "unreachable", "edgevlm is stopping", "choose")
 
 
 def no_picture(error: CaptureError) -> Shed:
@@ -38,4 +38,4 @@ def no_picture_in_time() -> Shed:
 def stale(age_secs: float, max_age_secs: float) -> Shed:
     """Return the end of a request whose picture is too old to be worth a question."""
     message = f"the newest frame is {age_secs:.1f} s old, more than {max_age_secs:g} s"
-    return Shed("stale", "deadline", message)
+    return Shed("stale", "deadline", message, "choose")

@@ -36,7 +36,16 @@ class StdoutSink:
 
     async def deliver(self, message: Message) -> None:
         """Write one line; return when whoever reads has taken it, or the pipe holds it."""
-        line = encode(self._shape(message.document)) + b"\n"
+        await self.write(encode(self._shape(message.document)) + b"\n")
+
+    async def write(self, line: bytes) -> None:
+        """Write one line.
+
+        Raises:
+            SinkRejected: nobody reads any more.
+            SinkUnreachable: it cannot be written now.
+
+        """
         loop = asyncio.get_running_loop()
         try:
             await loop.run_in_executor(self._thread, self._write, line)

@@ -35,9 +35,14 @@ def rule_status_notice(camera: str, rule: str, status: RuleStatus) -> Notice:
     return Notice(f"{camera}/{rule}/status", status)
 
 
-def rule_enabled_notice(camera: str, rule: str, *, enabled: bool) -> Notice:
-    """Return whether a rule may fire, retained."""
-    return Notice(f"{camera}/{rule}/enabled", "true" if enabled else "false")
+def rule_enabled_notices(
+    camera: str, rule: str, *, enabled: bool, status: RuleStatus | None = None
+) -> list[Notice]:
+    """Return whether a rule may fire, retained, and the status that follows from it."""
+    return [
+        rule_status_notice(camera, rule, status or ("ok" if enabled else "disabled")),
+        Notice(f"{camera}/{rule}/enabled", "true" if enabled else "false"),
+    ]
 
 
 def camera_notice(health: CameraHealth) -> Notice:

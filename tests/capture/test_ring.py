@@ -117,3 +117,30 @@ def test_an_instant_of_another_connection_is_not_found() -> None:
     other = Instant(1, kept.instant.pts_ns, 5, 5)
     assert ring.at(kept.instant) == [kept]
     assert ring.at(other) == []
+
+
+def _packet(number: int, *, keyframe: bool = False) -> Packet:
+    at_ns = number * 100_000_000
+    return Packet(b"x" * 10, Instant(1, at_ns, at_ns, at_ns), at_ns, keyframe)
+
+
+def test_a_picture_in_parts_is_not_shown_before_the_next_one_begins() -> None:
+    """A keyframe's second slice arrives only with the next picture: half a keyframe is no picture."""
+    ring = Ring(10, 1_000_000)
+    ring.in_parts = True
+    for number in range(5):
+        ring.add(_packet(number, keyframe=number == 0))
+    assert ring.newest()[-1].instant.pts_ns == 300_000_000
+    ring.add(_packet(5, keyframe=True))
+    assert [packet.instant.pts_ns for packet in ring.newest()][-1] == 400_000_000
+    assert ring.around(600_000_000)[-1].instant.pts_ns == 400_000_000
+    ring.add(_packet(6))
+    assert [packet.keyframe for packet in ring.newest()] == [True]
+
+
+def test_a_keyframe_within_the_tolerance_stands_for_the_newest_frame() -> None:
+    ring = Ring(10, 1_000_000)
+    for number in range(5):
+        ring.add(_packet(number, keyframe=number == 0))
+    assert len(ring.newest(399_999_999)) == 5
+    assert len(ring.newest(400_000_000)) == 1

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -345,3 +346,39 @@ async def test_hosts_die_with_the_daemon(clip: Path, vlm: VlmServer, tmp_path: P
         await running.stop(signal.SIGKILL)
         gone, alive = await asyncio.to_thread(psutil.wait_procs, hosts, timeout=5)
         assert not alive, gone
+
+
+async def test_a_reader_that_stops_does_not_hold_up_the_daemon(
+    clip: Path, vlm: VlmServer, tmp_path: Path
+) -> None:
+    """`run --json | something that stops reading`: the pipe fills, the daemon goes on and can be stopped."""
+    vlm.otherwise = lambda _: say('{"answer": "yes"}' + " " * 60_000)
+    config = _config(
+        models={"stub": _model(vlm)},
+        sinks={"files": {"type": "file"}},
+        cameras={"yard": {"source": _file(clip), "rules": {"gate": _gate(0.05)}}},
+    )
+    path = write_config(tmp_path / "edgevlm.yaml", config)
+    reader, writer = os.pipe()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "edgevlm",
+        "run",
+        "-c",
+        str(path),
+        "--json",
+        env=os.environ | {"STATE_DIRECTORY": str(tmp_path / "state")},
+        stdout=writer,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    os.close(writer)
+    try:
+        await vlm.wait_asked(60)
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(15):
+            assert await process.wait() == 0
+    finally:
+        os.close(reader)
+        if process.returncode is None:
+            process.kill()
