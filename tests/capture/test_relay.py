@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import re
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edgevlm.capture.relay import Relay
 from edgevlm.capture.relay_filter import Ambiguous, Redirected, RtspFilter
@@ -262,3 +266,77 @@ def test_memory_stays_bounded_whatever_comes() -> None:
         for at in range(0, len(said), 50_000):
             passed.feed(said[at : at + 50_000])
         assert len(passed._buffer) < 200_000
+
+
+def statuses_that_ffmpeg_reads(said: bytes) -> list[int]:
+    """Read a camera's bytes as FFmpeg's `ff_rtsp_read_reply` does, and return the status of each reply."""
+    found, at = [], 0
+    while at < len(said):
+        lines: list[bytes] = []
+        line = b""
+        while at < len(said):
+            byte, at = said[at : at + 1], at + 1
+            if byte == b"\n":
+                text = line.split(b"\0")[0]  # C strings end there
+                line = b""
+                if not text:
+                    break
+                lines.append(text)
+            elif byte == b"$" and not line:
+                at += 3 + int.from_bytes(said[at + 1 : at + 3], "big")
+            elif byte != b"\r":
+                line += byte
+        words = lines[0].split() if lines else []
+        if len(words) > 1 and words[0].startswith(b"RTSP/"):
+            digits = re.match(rb"[0-9]*", words[1])
+            found.append(int(digits[0] or b"0") if digits else 0)
+        lengths = [line[15:].strip() for line in lines if line.lower().startswith(b"content-length:")]
+        number = re.match(rb"\+?([0-9]+)", lengths[-1]) if lengths else None
+        at += int(number[1]) if number else 0
+    return found
+
+
+PIECES = [
+    b"RTSP/1.0 302 Found\r\n",
+    b"RTSP/1.0 302 Found\n",
+    b"RTSP/1.0 200 OK\r\n",
+    b"RT\rSP/1.0 301 x\n",
+    b"OPTIONS x RTSP/1.0\r\n",
+    b"Location: rtsp://8.8.8.8/\r\n",
+    b"CSeq: 1\r\n",
+    b"Content-Length: 30\r\n",
+    b"Content-Length: 0\r\n",
+    b"Content-\rLength: 7\r\n",
+    b"content-length: 2\n",
+    b"\r\n",
+    b"\n",
+    b"\r",
+    b"\0",
+    b"$",
+    b"$\0\0\x04",
+    b"$\0\0\x20",
+    b"$\xff\xff\xff",
+    b"garbage",
+    b" ",
+]
+
+
+@settings(max_examples=1500, deadline=None)
+@given(st.lists(st.sampled_from(PIECES) | st.binary(max_size=3), max_size=25), st.integers(1, 40))
+def test_whatever_a_camera_says_ffmpeg_reads_no_redirect_in_what_passes(
+    pieces: list[bytes], step: int
+) -> None:
+    said = b"".join(pieces)
+    passed, got = RtspFilter(), b""
+    with contextlib.suppress(Redirected, Ambiguous):
+        for at in range(0, len(said), step):
+            got += passed.feed(said[at : at + step])
+    assert [status for status in statuses_that_ffmpeg_reads(got) if 300 <= status < 400] == []
+
+
+def test_the_model_of_ffmpeg_sees_the_redirects_that_it_should() -> None:
+    """Else the test above would prove nothing."""
+    redirect_reply = b"RTSP/1.0 302 Found\r\nLocation: rtsp://8.8.8.8/\r\n\r\n"
+    assert statuses_that_ffmpeg_reads(OK + PACKET + redirect_reply) == [200, 302]
+    assert statuses_that_ffmpeg_reads(b"RTSP/1.0 200 OK\r\n\0\r\n" + redirect_reply) == [200, 302]
+    assert statuses_that_ffmpeg_reads(b"RTSP/1.0 200 OK\r\n$\0\0\1x\r\n" + redirect_reply)[-1] == 302
