@@ -10,8 +10,9 @@ from typing import Any
 
 from edgevlm.errors import EdgevlmError
 from edgevlm.publish.spool_age import Age
+from edgevlm.publish.spool_file import FILE_NAME
 from edgevlm.publish.spool_orders import work_of
-from edgevlm.publish.spool_store import FILE_NAME, SpoolLimits, SpoolStore
+from edgevlm.publish.spool_store import SpoolLimits, SpoolStore
 from edgevlm.runtime.clock import SystemClock
 from edgevlm.runtime.control import request as ask_daemon
 from edgevlm.runtime.exits import EX_FAILED, EX_OK

@@ -31,6 +31,7 @@ import structlog
 from edgevlm.errors import StateError
 from edgevlm.publish.sink import Message
 from edgevlm.publish.spool_age import Age
+from edgevlm.publish.spool_file import SpoolTrouble
 from edgevlm.publish.spool_row import Spooled
 from edgevlm.publish.spool_store import (
     Opened,
@@ -40,8 +41,8 @@ from edgevlm.publish.spool_store import (
     Settled,
     SpoolLimits,
     SpoolStore,
-    SpoolTrouble,
 )
+from edgevlm.runtime.backoff import Backoff
 from edgevlm.runtime.clock import Clock, wait_for
 from edgevlm.runtime.counters import Counters
 from edgevlm.runtime.fold import Fold
@@ -119,6 +120,8 @@ class Spool:
         self._idle.set()
         self._pumping: asyncio.Task[None] | None = None
         self._trouble: str | None = None
+        self._next_try_ns = 0
+        self._retry = Backoff(first_secs=0.05, cap_secs=TICK_SECS)
         self._waiting: Counter[Place] = Counter()
         self._dead: Counter[str] = Counter()
         self._not_durable = 0
@@ -221,7 +224,14 @@ class Spool:
     # --- by hand ----------------------------------------------------------------------------------------
 
     async def by_hand(self, work: Callable[[SpoolStore], T]) -> T:
-        """Let an operator's `work` see or change the rows; counts and couriers follow."""
+        """Let an operator's `work` see or change the rows; counts and couriers follow.
+
+        Raises:
+            SpoolTrouble: nothing can be read or stored now.
+
+        """
+        if self._trouble is not None:
+            raise SpoolTrouble(f"the spool cannot be used now: {self._trouble}")
         done = await self._call(lambda: (work(self._store), self._store.counts()))
         result, (waiting, dead) = done
         self._waiting, self._dead = Counter(waiting), Counter(dead)
@@ -357,6 +367,7 @@ class Spool:
     # --- trouble ----------------------------------------------------------------------------------------
 
     def _enter_trouble(self, why: str) -> None:
+        self._next_try_ns = self._clock.monotonic_ns() + int(self._retry.next_secs() * 1e9)
         if self._trouble is None:
             self._counters.count("spool_trouble")
             log.critical("answers cannot be stored: they go straight to the sinks, not durable", why=why)
@@ -365,12 +376,16 @@ class Spool:
         self._trouble = why
 
     async def _is_over(self) -> bool:
+        """Now and then try whether storing works again."""
+        if self._clock.monotonic_ns() < self._next_try_ns:
+            return False
         try:
             opened = await self._in_thread(self._store.open)
         except StateError as err:
-            self._trouble = str(err)
+            self._enter_trouble(str(err))
             return False
         self._trouble = None
+        self._retry.reset()
         self._tell_opened(opened)
         self._begin_again()
         log.info("answers can be stored again", not_durable=self._not_durable)

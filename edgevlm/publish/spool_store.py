@@ -12,7 +12,6 @@ Everything blocks and belongs to the spool's own thread, save `lease` and `relea
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sqlite3
 from collections import Counter
@@ -23,29 +22,23 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edgevlm.errors import StateError
-from edgevlm.publish import spool_schema
+from edgevlm.publish import spool_letters, spool_schema
 from edgevlm.publish.evidence_store import EvidenceStore
-from edgevlm.publish.result import rfc3339
 from edgevlm.publish.sink import Evidence, Message
 from edgevlm.publish.spool_age import Age, Stamp
+from edgevlm.publish.spool_file import SpoolFile, SpoolTrouble, words_of
 from edgevlm.publish.spool_leases import Leases
 from edgevlm.publish.spool_row import Spooled, pack, unpack
 from edgevlm.publish.spool_schema import PAGE_BYTES
 
-FILE_NAME = "spool.db"
 _RESERVE_PAGES = 32  # what deleting and splitting may need
 _ROW_PAGES = 4  # indexes and tables, beside the body
 _LOOK_AT = 1
 _PAGE_OF_ROWS_BYTES = 262_144
-_KEPT_SET_ASIDE = 2
 
 T = TypeVar("T")
 Place = tuple[str, str]
 """Sink, camera."""
-
-
-class SpoolTrouble(StateError):
-    """Nothing can be stored now; the message says why."""
 
 
 _FAILURES = (sqlite3.Error, OSError, SpoolTrouble)
@@ -121,7 +114,8 @@ class SpoolStore:
         *,
         migrations: tuple[str, ...] = spool_schema.MIGRATIONS,
     ) -> None:
-        self.path = directory / FILE_NAME
+        self._file = SpoolFile(directory, limits.max_bytes, age, migrations)
+        self.path = self._file.path
         self.evidence = EvidenceStore(
             directory / "evidence",
             max_bytes=limits.max_evidence_bytes,
@@ -130,124 +124,49 @@ class SpoolStore:
         self.leases = Leases()
         self._limits = limits
         self._age = age
-        self._migrations = migrations
-        self._link: sqlite3.Connection | None = None
         self._next_seq = 1
-        self._set_aside: Path | None = None
-        self._migrated_from: int | None = None
 
     # --- life -------------------------------------------------------------------------------------------
 
     def open(self) -> Opened:
-        """Open the file, or begin a new one where there is none or a damaged one.
+        """Open the file and the evidence store.
 
         Raises:
             StateError: a newer edgevlm wrote it.
             SpoolTrouble: the disk is full, read-only or broken.
 
         """
+        self._file.open()
         try:
-            self._open_file()
+            self._find_next_seq()
             orphans = self.evidence.open(self._files())
+            waiting, dead = self._waiting(), self._dead()
         except (sqlite3.Error, OSError) as err:
             self.close()
-            raise SpoolTrouble(_words(err)) from err
-        except StateError:
-            self.close()
-            raise
-        set_aside, self._set_aside = self._set_aside, None
-        return Opened(self._waiting(), self._dead(), set_aside, orphans, self._migrated_from)
+            raise SpoolTrouble(words_of(err)) from err
+        return Opened(waiting, dead, self._file.take_set_aside(), orphans, self._file.migrated_from)
 
     def close(self) -> None:
         """Write the log back and close."""
-        link, self._link = self._link, None
-        if link is not None:
-            with contextlib.suppress(sqlite3.Error, OSError):
-                link.close()
-                spool_schema.take_room_for_log(self.path)
+        self._file.close()
 
-    def _open_file(self) -> None:
-        if not self.path.exists():
-            self._create()
+    def _reopen(self) -> None:
+        """Close the handle, open the file anew and check it, before anything counts again."""
+        self._file.close()
         try:
-            self._link = self._connect()
-        except sqlite3.DatabaseError as err:
-            if not spool_schema.is_damage(err):
-                raise
-            self._begin_anew()
-        found = spool_schema.migrate(self._db, self.path, self._migrations)
-        self._migrated_from = found if found < len(self._migrations) else None
-        self._fit()
-        self._db.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+            self._file.open()
+            self._find_next_seq()
+        except (sqlite3.Error, OSError, StateError) as err:
+            self._file.close()
+            raise SpoolTrouble(words_of(err)) from err
+
+    def _find_next_seq(self) -> None:
         newest = self._db.execute("SELECT max(seq) FROM message").fetchone()[0]
         self._next_seq = max(self._next_seq, (newest or 0) + 1)
 
-    def _connect(self) -> sqlite3.Connection:
-        if self.path.stat().st_size == 0:
-            raise _damaged()
-        link = spool_schema.connect(self.path, self._limits.max_bytes)
-        try:
-            if spool_schema.is_sound(link):
-                return link
-        except sqlite3.Error:
-            link.close()
-            raise
-        link.close()
-        raise _damaged()
-
-    def _begin_anew(self) -> None:
-        """Set the damaged file aside for whoever wants to look into it, and make a new one."""
-        stamp = rfc3339(self._age.now().utc_ns).replace(":", "").replace(".", "")
-        aside = self.path.with_name(f"spool.corrupt-{stamp}")
-        for ending in ("-wal", "-shm", ""):
-            source = self.path.with_name(self.path.name + ending)
-            if source.exists():
-                source.replace(aside.with_name(aside.name + ending))
-        self._set_aside = aside
-        for older in sorted(self.path.parent.glob("spool.corrupt-*Z"))[:-_KEPT_SET_ASIDE]:
-            for part in self.path.parent.glob(f"{older.name}*"):
-                part.unlink()
-        self._create()
-        self._link = self._connect()
-
-    def _create(self) -> None:
-        for ending in ("-wal", "-shm"):  # of a file that is gone: it would be read into the new one
-            self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
-        spool_schema.create(self.path, self._limits.max_bytes)
-
-    def _fit(self) -> None:
-        """Make an empty spool anew when its quota was changed; a full one is left as it is."""
-        pages = self._pragma("page_count")
-        wanted = self._limits.max_bytes // PAGE_BYTES
-        if abs(pages - wanted) <= 16 + wanted // 100 or self._db.execute("SELECT 1 FROM message").fetchone():
-            return
-        self.close()
-        self.path.unlink()
-        self._create()
-        self._link = self._connect()
-
-    def reopen(self) -> None:
-        """Close the handle, open the file anew and check it, before anything counts again.
-
-        Raises:
-            SpoolTrouble: it still cannot be used.
-
-        """
-        self.close()
-        try:
-            self._open_file()
-        except (sqlite3.Error, OSError) as err:
-            self.close()
-            raise SpoolTrouble(_words(err)) from err
-        except StateError as err:
-            self.close()
-            raise SpoolTrouble(str(err)) from err
-
     @property
     def _db(self) -> sqlite3.Connection:
-        if self._link is None:
-            raise SpoolTrouble("the spool is not open")
-        return self._link
+        return self._file.db
 
     # --- the writer's work ------------------------------------------------------------------------------
 
@@ -261,7 +180,7 @@ class SpoolStore:
         files, refused = self._keep_evidence(puts)
         outcome = self._tried_twice(partial(self._transact, puts, files, settled))
         outcome.pictures_refused = refused
-        outcome.set_aside, self._set_aside = self._set_aside, None
+        outcome.set_aside = self._file.take_set_aside()
         return outcome
 
     def _tried_twice(self, work: Callable[[Outcome], T]) -> T:
@@ -271,14 +190,14 @@ class SpoolStore:
             return work(outcome)
         except _FAILURES:
             self.leases.forget(outcome.gone)
-            self.reopen()
+            self._reopen()
         outcome = Outcome()
         try:
             return work(outcome)
         except _FAILURES as err:
             self.leases.forget(outcome.gone)
             self.close()
-            raise SpoolTrouble(_words(err)) from err
+            raise SpoolTrouble(words_of(err)) from err
 
     def _transact(
         self,
@@ -372,7 +291,7 @@ class SpoolStore:
         """Drop the oldest messages until a body fits; return the files that nobody needs any more."""
         needed = body_bytes // PAGE_BYTES + _ROW_PAGES + _RESERVE_PAGES
         unneeded: list[str] = []
-        while self._free_pages() < needed:
+        while self._file.free_pages() < needed:
             look_at = self.leases.under_way() + _LOOK_AT
             rows = self._db.execute("SELECT seq FROM message ORDER BY seq LIMIT ?", (look_at,))
             victims = self.leases.pick([seq for (seq,) in rows], 1)
@@ -381,14 +300,6 @@ class SpoolStore:
             for seq in victims:
                 unneeded += self._drop(seq, "spool_full", outcome)
         return unneeded
-
-    def _free_pages(self) -> int:
-        grow = self._pragma("max_page_count") - self._pragma("page_count")
-        return self._pragma("freelist_count") + grow
-
-    def _pragma(self, name: str) -> int:
-        value: int = self._db.execute(f"PRAGMA {name}").fetchone()[0]
-        return value
 
     def _drop(self, seq: int, reason: str, outcome: Outcome) -> list[str]:
         outcome.gone.append(seq)
@@ -473,61 +384,16 @@ class SpoolStore:
 
     def dead_letters(self, sink: str | None = None, limit: int = 200) -> list[dict[str, Any]]:
         """Return the newest dead letters, the newest first."""
-        return self._tried_twice(lambda _: self._dead_letters(sink, limit))
-
-    def _dead_letters(self, sink: str | None, limit: int) -> list[dict[str, Any]]:
-        rows = self._db.execute(
-            "SELECT sink, message.camera, rule, id, utc_ns, synchronized, error"
-            " FROM delivery JOIN message USING (seq)"
-            " WHERE dead = 1 AND sink = coalesce(?, sink) ORDER BY seq DESC LIMIT ?",
-            (sink, limit),
-        )
-        return [
-            {
-                "sink": name,
-                "camera": camera,
-                "rule": rule,
-                "id": id_,
-                "accepted_at": rfc3339(utc_ns),
-                "clock": "synchronized" if synchronized else "unsynchronized",
-                "error": error,
-            }
-            for name, camera, rule, id_, utc_ns, synchronized, error in rows
-        ]
+        return self._tried_twice(lambda _: spool_letters.newest(self._db, sink, limit))
 
     def revive(self, sink: str | None, id_: str | None) -> int:
         """Let dead letters wait again; return how many."""
-        what = "UPDATE delivery SET dead = 0, error = NULL"
-        return self._tried_twice(lambda _: self._by_hand(what, sink, id_, dead=True))
+        return self._tried_twice(lambda _: spool_letters.revive(self._db, sink, id_))
 
     def discard(self, sink: str | None, id_: str | None, *, waiting: bool) -> int:
         """Delete dead letters, or what waits; return how many."""
-        what = "DELETE FROM delivery"
-        return self._tried_twice(lambda _: self._by_hand(what, sink, id_, dead=not waiting))
-
-    def _by_hand(self, what: str, sink: str | None, id_: str | None, *, dead: bool) -> int:
-        self._db.execute("BEGIN IMMEDIATE")
-        changed = self._db.execute(
-            f"{what} WHERE dead = ? AND sink = coalesce(?, sink)"  # noqa: S608 - one of two constants
-            " AND (? IS NULL OR seq = (SELECT seq FROM message WHERE id = ?))",
-            (int(dead), sink, id_, id_),
-        ).rowcount
-        rows = self._db.execute(
-            "DELETE FROM message WHERE seq NOT IN (SELECT seq FROM delivery) RETURNING files"
-        ).fetchall()
-        self._db.execute("COMMIT")
-        self.evidence.remove(name for (names,) in rows for name in json.loads(names))
-        return changed
-
-
-def _damaged() -> sqlite3.DatabaseError:
-    err = sqlite3.DatabaseError("the file's content is damaged")
-    err.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-    return err
-
-
-def _words(err: Exception) -> str:
-    if isinstance(err, OSError):
-        return f"{err.filename or 'disk'}: {err.strerror or err}"
-    name = getattr(err, "sqlite_errorname", None)
-    return f"{err} ({name})" if name else str(err)
+        count, unneeded = self._tried_twice(
+            lambda _: spool_letters.discard(self._db, sink, id_, waiting=waiting)
+        )
+        self.evidence.remove(unneeded)
+        return count

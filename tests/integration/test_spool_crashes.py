@@ -140,7 +140,8 @@ async def test_a_failing_fsync_is_never_believed(tmp_path: Path, error: str, whe
     async with spooling(tmp_path, "0", "60", through=through) as running:
         assert await running.read_to_the_end() == 0
     assert len(running.accepted) + len(running.straight) == 60
-    assert len(running.accepted) >= 30, "it recovered by itself"
+    if "." not in when:
+        assert len(running.accepted) >= 55, "one error costs nothing: the file is opened anew and it goes on"
     assert b"Traceback" not in running.errors
     _check(tmp_path, running.accepted)
 

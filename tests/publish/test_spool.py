@@ -15,6 +15,7 @@ from edgevlm.errors import StateError
 from edgevlm.publish import spool_schema
 from edgevlm.publish.sink import Message
 from edgevlm.publish.spool import TICK_SECS, Spool
+from edgevlm.publish.spool_file import SpoolFile
 from edgevlm.publish.spool_row import Spooled
 from edgevlm.publish.spool_store import SpoolLimits, SpoolStore
 from edgevlm.runtime.clock import SystemClock
@@ -105,9 +106,9 @@ class Broken:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.times = 0
         self.transact = SpoolStore._transact
-        self.open_file = SpoolStore._open_file
+        self.open_file = SpoolFile._open
         monkeypatch.setattr(SpoolStore, "_transact", self._guarded(self.transact))
-        monkeypatch.setattr(SpoolStore, "_open_file", self._guarded(self.open_file))
+        monkeypatch.setattr(SpoolFile, "_open", self._guarded(self.open_file))
 
     def _guarded(self, method: Callable[..., Any]) -> Callable[..., Any]:
         def guarded(*arguments: Any) -> Any:

@@ -18,8 +18,9 @@ from edgevlm.errors import StateError
 from edgevlm.publish import spool_schema
 from edgevlm.publish.sink import Message
 from edgevlm.publish.spool_age import Age
+from edgevlm.publish.spool_file import SpoolTrouble
 from edgevlm.publish.spool_row import Spooled
-from edgevlm.publish.spool_store import Outcome, Put, Settled, SpoolLimits, SpoolStore, SpoolTrouble
+from edgevlm.publish.spool_store import Outcome, Put, Settled, SpoolLimits, SpoolStore
 from edgevlm.runtime.timesync import ClockState
 from tests.fakes.clock import FakeClock
 from tests.publish.answers import message, picture
