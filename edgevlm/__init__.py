@@ -7,7 +7,8 @@
 
 Around them: `records` (what travels), `errors` (the whole tree), `runtime` (clock, logs, back-off: what
 every stage leans on), `config` (one YAML file), `pipeline` (READ FIRST: one camera wired through the four
-stages), `daemon` (life and death of all of it), `commands` and `cli` (what a user types).
+stages), `guard` (what all of it may connect to), `daemon` (its life and death), `commands` and `cli` (what a
+user types).
 """
 
 __version__ = "0.1.0"
