@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import signal
@@ -14,14 +15,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
+from PIL import Image
 from structlog.testing import capture_logs
 
 from edgevlm.capture import hosts as hosts_module
 from edgevlm.capture.hosts import CaptureHostProcess
 from edgevlm.capture.link import Beat, CloseCamera, HealthReport, LookTaken, encode
-from edgevlm.capture.spec import CameraSpec, FileSpec
+from edgevlm.capture.spec import CameraSpec, FileSpec, ImageSpec
 from edgevlm.errors import HostLost, NoFrame
 from edgevlm.records import CameraHealth, CameraState, Instant, Look
 from edgevlm.runtime.clock import SystemClock
@@ -83,6 +86,18 @@ async def test_a_picture_right_after_the_start_is_refused_or_there_but_never_wai
         await until(lambda: hosts.processes[0].pid)
         with suppress(NoFrame):  # or it has one already
             await asyncio.wait_for(hosts.cameras["yard"].picture(max_side=320), 5)
+
+
+async def test_a_picture_much_larger_than_the_links_buffers_comes_over_whole(tmp_path: Path) -> None:
+    """Noise does not compress: some megabytes, while beats and looks go on."""
+    noise = np.random.default_rng(5).integers(0, 255, (2000, 3000, 3), np.uint8)
+    Image.fromarray(noise.astype(np.uint8)).save(tmp_path / "noise.png", compress_level=0)
+    spec = CameraSpec("yard", ImageSpec(str(tmp_path / "noise.png"), every_secs=0.5))
+    async with capturing([spec]) as hosts:
+        await next_look(hosts.cameras["yard"])
+        picture = await hosts.cameras["yard"].picture(max_side=3000)
+    assert len(picture.jpeg) > 2_000_000
+    assert Image.open(io.BytesIO(picture.jpeg)).size == (3000, 2000)
 
 
 async def test_masks_reach_the_host(quick_clip: Path) -> None:
