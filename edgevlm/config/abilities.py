@@ -158,6 +158,22 @@ def _check_pictures(use: _Use, report: Report) -> None:
         report.wrong_value(use.model_path, message, hint)
 
 
+def _check_video(use: _Use, report: Report) -> None:
+    if use.rule.clip is None:
+        return
+    where = (*use.path, "clip")
+    model = use.model.model if not isinstance(use.model, EmbeddedConfig) else "embedded"
+    if use.abilities.video is False:
+        message = f"{use.name} asks {model}, which takes no video"
+        report.wrong_value(where, message, "take `frames`, or name a model that takes video")
+    elif use.abilities.pictures_by_url:
+        message = f"{use.name} takes video by URL only, which clips do not have"
+        report.wrong_value(where, message, "take `frames`, or the same model from type: moonshot")
+    elif use.abilities.video is None:
+        message = f"it is not known whether {model} takes video"
+        report.warn(where, message, "try it, or take `frames`")
+
+
 def _check_temperature(use: _Use, report: Report) -> None:
     if use.abilities.fixed_sampling and use.rule.task.temperature is not None:
         where = (*use.path, "task", "temperature")
@@ -196,4 +212,9 @@ def _check_tokens(use: _Use, side: int, count: int, report: Report) -> None:
         report.wrong_value(use.model_path, message, f"{remedy}, or ask for fewer or smaller pictures")
 
 
-_OF_RULES: tuple[Callable[[_Use, Report], None], ...] = (_check_pictures, _check_temperature, _check_context)
+_OF_RULES: tuple[Callable[[_Use, Report], None], ...] = (
+    _check_pictures,
+    _check_video,
+    _check_temperature,
+    _check_context,
+)

@@ -62,6 +62,21 @@ class FramesConfig(Section):
     """The last is this much younger than the trigger: the question waits for it."""
 
 
+class ClipConfig(Section):
+    """A video in place of the picture, for models that take video.
+
+    The camera's own packets go out where they fit: H.264 of at most 2048 by 1080 pixels, not more frames than
+    `fps`, no privacy mask and no crop. Else it is encoded, which takes the box seconds. There is no sound.
+    """
+
+    before_secs: float = Field(default=4.0, ge=0, le=60)
+    """It begins this much before the trigger; the camera's `ring_secs` must reach over both."""
+    after_secs: float = Field(default=0.0, ge=0, le=60)
+    """It ends this much after the trigger: the question waits for it."""
+    fps: float | None = Field(default=None, ge=0.1, le=60)
+    """Frames a second at the most; the camera's own when absent."""
+
+
 class RuleConfig(Section):
     """When to ask, what to ask, whom to ask, where to send the answer."""
 
@@ -83,6 +98,8 @@ class RuleConfig(Section):
     """How the frame becomes a picture."""
     frames: FramesConfig = FramesConfig()
     """Several frames for one question."""
+    clip: ClipConfig | None = None
+    """A video in place of the picture; `{}` for the last 4 s."""
     labels: Labels = {}
     """Your own keys and values, copied into every result."""
     enabled: bool = True

@@ -142,6 +142,28 @@ def _check_frames(config: Config, report: Report) -> None:
                 report.wrong_value((*path, "count"), "several frames of one instant are the same frame", hint)
 
 
+def _check_clips(config: Config, report: Report) -> None:
+    for name, camera in config.cameras.items():
+        for rule_name, rule in camera.rules.items():
+            if rule.clip is None:
+                continue
+            path: KeyPath = ("cameras", name, "rules", rule_name)
+            where = (*path, "clip")
+            secs = rule.clip.before_secs + rule.clip.after_secs
+            if secs > camera.ring_secs:
+                hint = f"raise the camera's `ring_secs` to {secs:g} or more"
+                report.wrong_value((*where, "before_secs"), f"the ring holds {camera.ring_secs:g} s", hint)
+            if secs <= 0:
+                message = "a clip of no length shows nothing"
+                report.wrong_value((*where, "before_secs"), message, "say how far back it begins, e.g. 4")
+            if rule.frames.count > 1:
+                message = "a rule asks about a clip or about several frames, not both"
+                report.wrong_value(where, message, "remove `clip` or `frames`")
+            if rule.task.type == "object-detection" and not report.told((*path, "task")):
+                message = "boxes belong to one picture, not to a clip"
+                report.wrong_value(where, message, "remove `clip`, or take another task")
+
+
 def _check_variables(config: Config, report: Report) -> None:
     for path, rule in _rules(config):
         for key in ("prompt", "system_prompt"):
@@ -297,6 +319,7 @@ _CHECKS: tuple[Callable[[Config, Report], None], ...] = (
     _check_tasks,
     _check_zones,
     _check_frames,
+    _check_clips,
     _check_variables,
     _check_sinks,
     _check_sources,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from edgevlm.infer.capabilities import Abilities
-from edgevlm.records import Picture, Usage
+from edgevlm.records import Clip, Picture, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,8 @@ class Prompt:
     extra_body: dict[str, Any] | None = None
     box_format: str | None = None
     """The convention in which boxes were asked for; None where the task has no boxes."""
+    clip: Clip | None = None
+    """The video that is asked about, in place of the pictures."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,6 +166,8 @@ _ROWS = (
     _row(r"glm-?4\.1v.*thinking", images=True, thinking="always"),
     _row(r"internvl|smolvlm|idefics|llava|moondream|minicpm-v|pixtral|molmo|paligemma", images=True),
     _row(r"smolvlm|idefics|llava|moondream|paligemma", thinking="none"),
+    _row(r"llava|moondream|minicpm-v|pixtral|molmo|paligemma|idefics", video=False),
+    _row(r"gemma-?[34]|llama-?(3\.2|4)|gpt-|\bo[134](-|$)", video=False),
     _row(r"gemma-?3", images=True, thinking="none", picture_tokens="fixed", fixed_tokens=256),
     _row(r"gemma-?3[-:_](270m|1b)|gemma-?2", images=False),
     _row(r"gemma-?4", images=True, picture_tokens="fixed", fixed_tokens=1120, text_first=False),

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from edgevlm.infer.backend import Prompt
 from edgevlm.infer.meanings import Meaning
 from edgevlm.infer.refusal import Refusal
-from edgevlm.records import Picture
+from edgevlm.records import Clip, Picture
 
 Format = Literal["json_schema", "json_object", "prompt"]
 _LADDER: tuple[Format, ...] = ("json_schema", "json_object", "prompt")
@@ -184,6 +184,12 @@ def picture_part(picture: Picture) -> bytes:
     """Return the content part that holds a picture itself."""
     url = b'{"type":"image_url","image_url":{"url":"data:image/jpeg;base64,'
     return b"".join((url, base64.b64encode(picture.jpeg), b'"}}'))
+
+
+def video_part(clip: Clip) -> bytes:
+    """Return the content part that holds a clip itself."""
+    url = b'{"type":"video_url","video_url":{"url":"data:video/mp4;base64,'
+    return b"".join((url, base64.b64encode(clip.mp4), b'"}}'))
 
 
 def link_part(url: str) -> bytes:

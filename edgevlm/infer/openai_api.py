@@ -19,7 +19,7 @@ from edgevlm.infer.backend import Completion, Prompt
 from edgevlm.infer.capabilities import abilities_for, thinks
 from edgevlm.infer.chat import Transcript
 from edgevlm.infer.config import ChatConfig
-from edgevlm.infer.dialect import ChatQuestion, Dialect, link_part, picture_part
+from edgevlm.infer.dialect import ChatQuestion, Dialect, link_part, picture_part, video_part
 from edgevlm.infer.frame_url import FrameUrls
 from edgevlm.infer.lines import Events
 from edgevlm.infer.pictures import settled
@@ -113,7 +113,7 @@ class OpenAIBackend:
         limit_secs = min(timeout_secs, self._timeout_secs)
         started_ns = self._clock.monotonic_ns()
         try:
-            async with asyncio.timeout(limit_secs) as limit, self._shown(pictures) as parts:
+            async with asyncio.timeout(limit_secs) as limit, self._shown(prompt, pictures) as parts:
                 question = self._question(prompt, parts)
                 await self._exchange(question, transcript, limit)
         except TimeoutError:
@@ -135,8 +135,11 @@ class OpenAIBackend:
         return ChatQuestion(self.model, prompt, parts, self._dialect, logprobs=wanted and closed)
 
     @asynccontextmanager
-    async def _shown(self, pictures: Sequence[Picture]) -> AsyncIterator[list[bytes]]:
-        """Yield the pictures as parts of the question; what lies elsewhere for it is gone afterwards."""
+    async def _shown(self, prompt: Prompt, pictures: Sequence[Picture]) -> AsyncIterator[list[bytes]]:
+        """Yield what is asked about as parts of the question; what lies elsewhere for it is gone after."""
+        if prompt.clip is not None:
+            yield [video_part(prompt.clip)]
+            return
         if self._frame_urls is None:
             yield [picture_part(picture) for picture in pictures]
             return

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -19,12 +19,13 @@ from edgevlm.errors import BadAnswer, CaptureError, InferError, NoFrame
 from edgevlm.infer.answer import read_answer
 from edgevlm.infer.attempts import repair
 from edgevlm.infer.backend import Backend, Prompt
+from edgevlm.infer.footage import Footage, TakeClip
 from edgevlm.infer.inquiry import Inquiry, failure_of
 from edgevlm.infer.prompt import build_prompt
 from edgevlm.infer.reading import Reading
 from edgevlm.infer.shed import Shed, no_picture, no_picture_in_time, stale, stopping, superseded
 from edgevlm.infer.waiting import Waiting, is_command
-from edgevlm.records import Answer, Failure, Picture, Request
+from edgevlm.records import Answer, Clip, Failure, Picture, Request
 from edgevlm.runtime.clock import Clock
 from edgevlm.runtime.counters import Counters
 
@@ -69,6 +70,7 @@ class Pool:
     Args:
         backends: the named endpoints; opened by `open`, closed by `close`.
         take_pictures: binds a request's frame when a worker is free for it.
+        take_clip: makes the clip of a request that has one; without it there are none.
         note_unfinished: told how many questions have not come to their end, whenever that changes.
         deliver: takes every answer; an answer that makes it raise is lost, which is counted and logged.
 
@@ -80,6 +82,7 @@ class Pool:
         *,
         take_pictures: TakePictures,
         deliver: Deliver,
+        take_clip: TakeClip | None = None,
         note_unfinished: Callable[[int], None] = lambda _: None,
         clock: Clock,
         counters: Counters,
@@ -87,6 +90,7 @@ class Pool:
         self._lanes = {name: _Lane(backend) for name, backend in backends.items()}
         self._take_pictures = take_pictures
         self._deliver = deliver
+        self._take_clip = take_clip
         self._clock = clock
         self._counters = counters
         self._owed: asyncio.Queue[Answer] = asyncio.Queue(_MAX_OWED)
@@ -184,30 +188,48 @@ class Pool:
             self._end()
 
     async def _answer(self, request: Request, lane: _Lane) -> None:
-        inquiry = self._inquiry(request, lane)
+        with Footage(request, self._take_clip) as footage:
+            answer = await self._asked(self._inquiry(request, lane), lane, footage)
+            if answer is not None:
+                _tell_failure(answer)
+                await self._hand_over(await self._with_clip(answer, footage))
+
+    async def _asked(self, inquiry: Inquiry, lane: _Lane, footage: Footage) -> Answer | None:
+        """Return the answer of any outcome; None when the request was shed."""
+        request = inquiry.request
         try:
             async with asyncio.timeout(request.deadline_secs) as deadline:
-                answer = await self._inquire(inquiry, lane)
+                answer = await self._inquire(inquiry, lane, footage)
         except Shed as shed:
             self._shed(request, shed)
-            return
+            return None
         except InferError as error:
             answer = inquiry.error_answer(failure_of(error), self._clock.utc_ns(), error.raw)
         except Exception as error:
             if isinstance(error, TimeoutError) and deadline.expired():
                 if not inquiry.pictures:
                     self._shed(request, no_picture_in_time())
-                    return
+                    return None
                 answer = inquiry.deadline_answer(self._clock.utc_ns())
             else:
                 log.exception("a question failed by a fault of edgevlm itself", **_names(request))
                 answer = inquiry.error_answer(_fault(error), self._clock.utc_ns())
-        _tell_failure(answer)
-        await self._hand_over(answer)
+        return answer
 
-    async def _inquire(self, inquiry: Inquiry, lane: _Lane) -> Answer:
+    async def _with_clip(self, answer: Answer, footage: Footage) -> Answer:
+        """Return the answer with its clip, or without, if there is none to be had."""
+        try:
+            return replace(answer, clip=await footage.evidence())
+        except (CaptureError, TimeoutError) as error:
+            self._counters.drop("capture", "no_clip", _who(answer.request))
+            why = str(error) or "it takes too long"
+            log.warning("no clip goes with the answer", why=why, **_names(answer.request))
+            return answer
+
+    async def _inquire(self, inquiry: Inquiry, lane: _Lane, footage: Footage) -> Answer:
         """Take the picture and ask about it until there is an answer or no attempt is left."""
         inquiry.pictures = await self._pictures(inquiry.request)
+        clip = await self._clip(footage)
         inquiry.asked_at_ns = self._clock.utc_ns()
         attempts = inquiry.plan()
         question = inquiry.request.question
@@ -217,6 +239,7 @@ class Pool:
             picture_size=inquiry.sent_size,
             variables=inquiry.request.variables,
             ages_secs=inquiry.ages_secs,
+            clip=clip,
             thinks=lane.backend.thinks,
         )
         inquiry.prompt_version = prompt.version
@@ -262,6 +285,13 @@ class Pool:
         if age_secs > request.max_age_secs:
             raise stale(age_secs, request.max_age_secs)
         return pictures
+
+    async def _clip(self, footage: Footage) -> Clip | None:
+        """Return the clip that the model is shown; have one made that is evidence alone."""
+        try:
+            return await footage.begin()
+        except CaptureError as error:
+            raise no_picture(error) from error
 
     def _inquiry(self, request: Request, lane: _Lane) -> Inquiry:
         return Inquiry(request, lane.backend, self._clock.monotonic_ns(), self._clock.utc_ns())

@@ -17,7 +17,7 @@ from edgevlm.infer.boxes import BoxForm, BoxFormat, Size, form_of, full_scale, k
 from edgevlm.infer.names import UNKNOWN, fold
 from edgevlm.infer.schema import KINDS, schema_of
 from edgevlm.infer.variables import fill
-from edgevlm.records import Question
+from edgevlm.records import Clip, Question
 
 VERSIONS: dict[str, str] = {
     "unconstrained": "unconstrained/1",
@@ -54,6 +54,10 @@ _INSTRUCTIONS = {"ocr": _OCR, "caption": _CAPTION, "detailed-caption": _DETAILED
 _SERIES = (
     "The {count} pictures come from the same camera, the oldest first: they were taken {ages} seconds before "
     "the last one. The question is about what they show together; the last one is the present.\n"
+)
+_VIDEO = (
+    "In place of a picture there is a video: {secs:.1f} seconds of one camera. What is asked about the "
+    "picture is asked about all that the video shows, from its beginning to its end.\n"
 )
 _QUESTION = "Answer a question about the picture, in one or two short sentences at most.\nQuestion: {prompt}"
 _CLOSED_QUESTION = (
@@ -97,6 +101,7 @@ def build_prompt(
     variables: Mapping[str, str] | None = None,
     thinks: bool = False,
     ages_secs: Sequence[float] = (),
+    clip: Clip | None = None,
 ) -> Prompt:
     """Return what to say to a model.
 
@@ -107,6 +112,7 @@ def build_prompt(
         variables: values of `{camera}`, `{last.value}` and so on in the user's texts.
         thinks: the model reasons before it answers, which takes tokens as well.
         ages_secs: how much older than the last one each picture is, when there are several.
+        clip: the video that is shown in place of pictures.
 
     """
     question = _filled(question, variables or {})
@@ -114,7 +120,7 @@ def build_prompt(
     detects = question.task == "object-detection"
     return Prompt(
         task=question.task,
-        user=_series(ages_secs) + _user(question, form, full_scale(box_format, picture_size)),
+        user=_series(ages_secs) + _video(clip) + _user(question, form, full_scale(box_format, picture_size)),
         system=question.system_prompt or _SYSTEM,
         version=VERSIONS[question.task],
         max_tokens=question.max_tokens or default_max_tokens(question) * (THINKING if thinks else 1),
@@ -122,6 +128,7 @@ def build_prompt(
         schema=schema_of(question, form),
         extra_body=dict(question.extra_body) or None,
         box_format=known_format(box_format) if detects else None,
+        clip=clip,
     )
 
 
@@ -131,6 +138,13 @@ def _series(ages_secs: Sequence[float]) -> str:
         return ""
     ages = ", ".join(f"{age:.1f}" for age in ages_secs[:-1])
     return _SERIES.format(count=len(ages_secs), ages=ages)
+
+
+def _video(clip: Clip | None) -> str:
+    """Return the line that says that a video is shown, and how long it is."""
+    if clip is None:
+        return ""
+    return _VIDEO.format(secs=(clip.captured_to_ns - clip.captured_from_ns) / 1e9)
 
 
 def default_max_tokens(question: Question) -> int:

@@ -77,8 +77,8 @@ class FileSinkConfig(Section):
     """How rows are shaped; `roboflow`: JSON Lines under the names of its workflow blocks."""
     evidence: list[Literal["picture", "clip"]] = []
     """What to keep below `evidence/`: `picture`, the JPEG that was asked about; `clip`, an MP4 of the rule's
-    `clip`, or of the camera's last seconds (`ring_secs`) without one. A clip costs no encoding, except with
-    privacy masks and with codecs other than H.264 and H.265."""
+    `clip`, or without one of the camera's last 10 s, as far as `ring_secs` reaches. A clip costs no encoding,
+    except with privacy masks and with codecs other than H.264 and H.265."""
     max_file_bytes: int = Field(default=100_000_000, ge=10_000)
     """A file that reaches this size is followed by `YYYY-MM-DD.1.jsonl`, and so on."""
     retention: RetentionConfig = RetentionConfig()

@@ -68,6 +68,7 @@ class Asked:
     """The types of the content's parts, in order."""
     connection: int
     """Numbers the TCP connections from 1."""
+    videos: tuple[bytes, ...] = ()
 
     @property
     def streamed(self) -> bool:
@@ -216,6 +217,7 @@ class VlmServer:
             text="\n".join(texts),
             system=system,
             pictures=tuple(self.picture(part) for part in content if part["type"] == "image_url"),
+            videos=tuple(self.video(part) for part in content if part["type"] == "video_url"),
             parts=tuple(part["type"] for part in content),
             connection=self._number(request),
         )
@@ -233,6 +235,9 @@ class VlmServer:
 
     def picture(self, part: Mapping[str, Any]) -> bytes:
         return _check_picture(part)
+
+    def video(self, part: Mapping[str, Any]) -> bytes:
+        return _check_video(part)
 
     def _number(self, request: web.Request) -> int:
         peer = request.get_extra_info("peername")
@@ -274,7 +279,7 @@ def _check_messages(messages: Any) -> tuple[str | None, dict[str, Any]]:
     _require(roles in (["user"], ["system", "user"]), f"roles {roles}")
     user = messages[-1]
     _require(isinstance(user["content"], list), "content is no array")
-    known = all(part.get("type") in ("text", "image_url") for part in user["content"])
+    known = all(part.get("type") in ("text", "image_url", "video_url") for part in user["content"])
     _require(known, "content has a part of an unknown type")
     return (messages[0]["content"] if len(messages) == 2 else None), user
 
@@ -289,6 +294,18 @@ def _check_picture(part: Mapping[str, Any]) -> bytes:
         raise Violation(f"picture: {error}") from error
     _require(jpeg.startswith(b"\xff\xd8") and jpeg.endswith(b"\xff\xd9"), "picture is no whole JPEG")
     return jpeg
+
+
+def _check_video(part: Mapping[str, Any]) -> bytes:
+    _require(set(part) == {"type", "video_url"} and set(part["video_url"]) == {"url"}, "video_url's fields")
+    head, _, data = part["video_url"]["url"].partition(",")
+    _require(head == "data:video/mp4;base64", f"video is {head[:60]}")
+    try:
+        mp4 = base64.b64decode(data, validate=True)
+    except binascii.Error as error:
+        raise Violation(f"video: {error}") from error
+    _require(mp4[4:8] == b"ftyp" and b"moov" in mp4 and b"mdat" in mp4, "video is no whole MP4")
+    return mp4
 
 
 # --- replies ----------------------------------------------------------------------------------------------
