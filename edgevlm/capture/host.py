@@ -20,6 +20,7 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -253,6 +254,8 @@ def main(link_fd: int, parent_pid: int) -> None:
         status = 0
     except LinkError as error:
         sys.stderr.write(f"{error}\n")
+    except Exception:  # noqa: BLE001 - the process ends here, and says why
+        traceback.print_exc()
     finally:
         sys.stderr.flush()
         os._exit(status)  # not waiting for threads: they may block in a driver
