@@ -329,7 +329,9 @@ class Daemon:
         await _end(asking)
         self._post_last_notices()
         log.info("stopping: delivering what is left", secs=_DRAIN_MESSAGES_SECS)
-        await asyncio.gather(*(courier.drain(_DRAIN_MESSAGES_SECS) for courier in self.couriers.values()))
+        await asyncio.gather(
+            *(courier.drain(_DRAIN_MESSAGES_SECS, patient=False) for courier in self.couriers.values())
+        )
         await _end(*delivering)
         delivered = sum(courier.statistics().delivered for courier in self.couriers.values())
         log.info("stopped", answers=self.counters.total("answers"), delivered=delivered)

@@ -81,7 +81,7 @@ class Courier:
         self._lanes: dict[str, Lane] = {}  # by camera; whose turn is next comes first
         self._under_way = 0
         self._changed = asyncio.Event()
-        self._emptied = asyncio.Event()
+        self._stirred = asyncio.Event()  # for `drain`: all is delivered, or the sink is out of reach
         self._reachable = True
         self._pausing = False
         self._in_memory = 0
@@ -122,7 +122,7 @@ class Courier:
     def _note_changed(self) -> None:
         self._changed.set()
         if not self.waiting():
-            self._emptied.set()
+            self._stirred.set()
 
     def _lane(self, camera: str) -> Lane:
         return self._lanes.setdefault(camera, Lane(camera))
@@ -142,13 +142,18 @@ class Courier:
                 else:
                     await self._changed.wait()
 
-    async def drain(self, timeout_secs: float) -> bool:
-        """Wait until everything is delivered, not longer than `timeout_secs`; return whether it is."""
+    async def drain(self, timeout_secs: float, *, patient: bool = True) -> bool:
+        """Wait until everything is delivered, not longer than `timeout_secs`; return whether it is.
+
+        When not `patient`, do not wait for a sink out of reach, unless memory alone holds something.
+        """
         try:
             async with asyncio.timeout(timeout_secs):
                 while self.waiting():
-                    self._emptied.clear()
-                    await self._emptied.wait()
+                    if not (patient or self._reachable or self._in_memory):
+                        return False
+                    self._stirred.clear()
+                    await self._stirred.wait()
         except TimeoutError:
             return False
         return True
@@ -270,6 +275,7 @@ class Courier:
 
     def _keep(self, err: SinkUnreachable) -> None:
         self._pausing = True
+        self._stirred.set()
         if self._reachable:
             self._reachable = False
             log.warning("sink cannot be reached, messages are kept", sink=self.name, why=err.message)

@@ -26,6 +26,7 @@ from edgevlm.publish.mqtt_link import LinkTiming
 from edgevlm.publish.result import build_message, result_schema
 from edgevlm.publish.sink import Message, Notice, NoticeBoard, Windowed
 from edgevlm.publish.spool import Spool
+from edgevlm.publish.spool_store import SpoolLimits
 from edgevlm.runtime.backoff import Backoff
 from edgevlm.runtime.clock import SystemClock
 from edgevlm.runtime.counters import Counters
@@ -132,6 +133,7 @@ async def open_post(logbook: LogBook, tmp_path: Path) -> AsyncIterator[OpenPost]
         timing: LinkTiming = FAST,
         clock: SystemClock | None = None,
         node: str = "gateway-7",
+        limits: SpoolLimits = SMALL,
         **config: Any,
     ) -> Post:
         counters, clock = Counters(), clock or SystemClock()
@@ -147,7 +149,7 @@ async def open_post(logbook: LogBook, tmp_path: Path) -> AsyncIterator[OpenPost]
         )
         directory = tmp_path / f"state-{len(posts)}"
         directory.mkdir()
-        spool = Spool(directory, clock=SystemClock(), counters=counters, limits=SMALL)
+        spool = Spool(directory, clock=SystemClock(), counters=counters, limits=limits)
         await spool.open()
         courier = Courier(sink, spool, clock=clock, counters=counters, backoff=Backoff(0.05, 0.2))
         await courier.open()
@@ -276,21 +278,21 @@ async def test_an_absent_broker_is_no_error_and_nothing_is_lost(
     broker = new_broker()
     await asyncio.to_thread(broker.stop)
     clock = GatedClock()
-    post = await open_post(broker.port, clock=clock)
+    post = await open_post(broker.port, clock=clock, limits=SpoolLimits(max_bytes=8_000_000))
     clock.gate.clear()
-    await post.accept(*(message(seq, camera=f"cam{seq % 3}") for seq in range(200)))
+    await post.accept(*(message(seq, camera=f"cam{seq % 3}") for seq in range(1200)))
     line = await logbook.until("no connection")
     assert "connection refused" in line["why"]
     await asyncio.to_thread(broker.start)
     async with Subscriber(broker.port) as subscriber:
         clock.gate.set()
-        await subscriber.until(lambda _: len(results(subscriber)) >= 200)
+        await subscriber.until(lambda _: len(subscriber.heard) >= 3 * 1200, timeout_secs=30)
         assert await post.courier.drain(15)
-    assert post.courier.statistics().delivered == 200
+    assert post.courier.statistics().delivered == 1200
     for camera in ("cam0", "cam1", "cam2"):
         seqs = [document["seq"] for document in results(subscriber) if document["camera"] == camera]
         assert seqs == sorted(seqs)
-    assert len({document["id"] for document in results(subscriber)}) == 200
+    assert len({document["id"] for document in results(subscriber)}) == 1200
 
 
 async def test_a_restart_in_full_flow_loses_nothing(broker: Broker, open_post: OpenPost) -> None:

@@ -276,6 +276,14 @@ async def test_draining_gives_up_in_time_and_the_rest_waits_for_the_next_start(n
     assert later.sink.seqs() == [0, 1, 2]
 
 
+async def test_a_stop_does_not_wait_for_a_sink_that_is_away(new_rig: NewRig) -> None:
+    rig = await new_rig(ScriptedSink(*[SinkUnreachable] * 1000))
+    await rig.accept(message(1))
+    async with asyncio.timeout(5):
+        assert not await rig.courier.drain(3600, patient=False)
+    assert rig.courier.statistics().reachable is False
+
+
 async def test_draining_nothing_is_done_at_once(new_rig: NewRig) -> None:
     rig = await new_rig(ScriptedSink())
     assert await rig.courier.drain(0.01)
