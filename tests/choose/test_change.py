@@ -260,6 +260,34 @@ def test_a_picture_with_a_grey_hole_is_torn() -> None:
     assert step.condition == "torn"
 
 
+def test_a_view_with_much_even_grey_is_soon_no_longer_called_torn() -> None:
+    """A camera that was turned to a grey wall must not stay unasked for ever."""
+    watch = Watch(noise=0, on_demand=False)
+    watch.run(40)
+    wall = watch.empty.copy()
+    wall[60:140] = 128
+    watch.run(120, lambda _, at: wall + (at % 4 < 2) * (np.arange(WIDTH) < 2))
+    assert watch.steps[-1].condition == "ok"
+    assert watch.fired[-1][0] > 40
+
+
+def test_a_plain_view_is_not_called_covered() -> None:
+    """From a view full of contrast to an empty yard: little contrast, but detail."""
+    watch = Watch()
+    watch.run(60)
+    yard = 110 + 4.0 * (np.indices((HEIGHT, WIDTH)).sum(0) // 9 % 2)
+    watch.run(90, lambda _, __: yard)
+    assert {step.condition for step in watch.steps} == {"ok"}
+
+
+def test_a_cover_that_stays_is_taken_for_the_view_after_a_while() -> None:
+    watch = Watch(on_demand=False)
+    watch.run(60)
+    watch.run(1400, lambda picture, _: picture * 0.02 + 60)
+    assert watch.steps[300].condition == "covered"
+    assert watch.steps[-1].condition == "ok"
+
+
 # --- time ---------------------------------------------------------------------------------------------
 
 
