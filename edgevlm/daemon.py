@@ -141,7 +141,9 @@ class Daemon:
     def _asked_models(self) -> list[str]:
         """Return the models that a rule asks: one that nobody asks is not loaded."""
         asked = {
-            plan.model for camera in self.config.cameras for plan in plans_of(self.config, camera).values()
+            plan.model
+            for camera in self.config.cameras
+            for plan in plans_of(self.config, camera, self._found).values()
         }
         return [name for name in self.config.models if name in asked]
 
