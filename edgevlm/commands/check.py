@@ -57,7 +57,7 @@ def check(
     mistakes: tuple[Mistake, ...] = ()
     try:
         loaded = load(path, environ=environ)
-        config, warnings = loaded.config, loaded.warnings
+        config, warnings = loaded.config, (*loaded.warnings, *_nothing_to_do(path, loaded.config))
     except InvalidConfig as error:
         config, warnings, mistakes = error.rest, error.warnings, error.mistakes
     wrong = [mistake.path for mistake in mistakes]
@@ -79,6 +79,13 @@ def check(
     if mistakes or found.incompatible_rules():
         return EX_CONFIG
     return EX_OK if all(connection.ok for connection in connections) else EX_FAILED
+
+
+def _nothing_to_do(path: Path, config: Config) -> tuple[Mistake, ...]:
+    """Warn of a file that is good for `ask` and `spool`, but not for `run`."""
+    if config.cameras:
+        return ()
+    return (Mistake(str(path), 1, 1, "", "no cameras: `run` has nothing to do", "see docs/configuration.md"),)
 
 
 def _usable_models(found: Compatibility) -> list[str]:
@@ -157,15 +164,21 @@ def print_summary(config: Config, found: Compatibility, stream: TextIO) -> None:
         for overview in overviews:
             for name, *columns in overview.rows:
                 print(f"{overview.columns[0]} {name}: {', '.join(filter(None, columns))}", file=stream)
-    counts = ", ".join(f"{len(overview.rows)} {overview.title}" for overview in _overviews(config))
+    counts = ", ".join(_counted(overview) for overview in _overviews(config))
     print(f"the configuration of {config.node} is right: {counts}", file=stream)
 
 
+def _counted(overview: Overview) -> str:
+    number = len(overview.rows)
+    return f"{number} {overview.columns[0] if number == 1 else overview.title}"
+
+
 def _needs(found: Compatibility) -> list[Overview]:
-    """Return the compatibility report as tables."""
+    """Return the compatibility report as tables; without what needs nothing and has no problem."""
     components = [
         (part.title, _needed(part.needs), part.verdict, part.code or "", part.message)
         for part in found.components
+        if part.needs != "none" or part.verdict != "ok" or part.code is not None
     ]
     cameras = [(name, _REACHES[reach]) for name, reach in found.frames_reach.items()]
     return [

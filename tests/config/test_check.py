@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from edgevlm.commands.check import check
-from edgevlm.runtime.timesync import clock_state
 
 GOOD = """\
 node: gateway-7
@@ -64,7 +63,6 @@ def document(tmp_path: Path, text: str) -> dict[str, Any]:
 def test_a_right_file_is_summed_up(tmp_path: Path) -> None:
     code, out, errors = run(tmp_path, GOOD)
     assert code == 0
-    clock = f"edgevlm asks no time server; results carry clock: {clock_state()}"
     why = next(line for line in out.splitlines() if "model:cloud" in line).split("unresolved_host, ")[1]
     assert why.startswith("vlm.invalid does not resolve here: ")
     assert out.splitlines() == [
@@ -79,13 +77,8 @@ def test_a_right_file_is_summed_up(tmp_path: Path) -> None:
         "sink broker: mqtt, localhost:1883",
         "sink results: file, results",
         "component source:dock: needs lan, ok, 192.168.1.9 is private",
-        "component source:bench: needs nothing else, ok, on this box",
         "component model:local: needs lan, ok, 10.0.0.5 is private",
         f"component model:cloud: needs unknown, unknown, unresolved_host, {why}",
-        "component model:reader: needs nothing else, ok, on this box, with the model files of its package",
-        "component sink:broker: needs nothing else, ok, this box",
-        "component sink:results: needs nothing else, ok, on this box",
-        f"component clock:system: needs nothing else, ok, {clock}",
         "pixels of dock: to the internet",
         "pixels of bench: not off this box",
         "the configuration of gateway-7 is right: 2 cameras, 3 rules, 3 models, 2 sinks",
@@ -94,6 +87,29 @@ def test_a_right_file_is_summed_up(tmp_path: Path) -> None:
         ["warning", "models.cloud.api_key"],
         ["warning", "cameras.dock.source.url"],
     ]
+
+
+def test_one_of_a_kind_is_counted_in_the_singular(tmp_path: Path) -> None:
+    _, out, _ = run(tmp_path, "node: x\nmodels: {reader: {type: embedded}}\n")
+    assert out.splitlines()[-1] == "the configuration of x is right: 0 cameras, 0 rules, 1 model, 0 sinks"
+
+
+def test_a_file_without_cameras_is_right_but_run_has_nothing_to_do(tmp_path: Path) -> None:
+    code, _, errors = run(tmp_path, "node: x\n")
+    assert code == 0
+    warning = "1:1: warning: no cameras: `run` has nothing to do; see docs/configuration.md"
+    assert errors == f"{tmp_path / 'edgevlm.yaml'}:{warning}\n"
+    assert document(tmp_path, "node: x\n")["warnings"][0]["message"] == "no cameras: `run` has nothing to do"
+    assert "no cameras" not in run(tmp_path, "cameras: {dock: 7}\n")[2]
+
+
+def test_a_component_that_needs_nothing_is_shown_when_it_cannot_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    _, out, _ = run(tmp_path, GOOD)
+    assert "component model:reader: needs nothing else, incompatible, missing_model_file, " in out
+    assert "component sink:results" not in out
 
 
 def test_on_a_terminal_the_summary_is_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
