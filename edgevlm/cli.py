@@ -210,7 +210,9 @@ def ask(
         str | None, typer.Option(help="A model of the configuration; the only one when absent.")
     ] = None,
     task: Annotated[Task | None, typer.Option(help="Kind of question, for --model.")] = None,
-    prompt: Annotated[str | None, typer.Option(help="What to ask.")] = None,
+    prompt: Annotated[
+        str | None, typer.Option(help="What to ask; with --rule instead of the rule's own prompt.")
+    ] = None,
     classes: Annotated[str | None, typer.Option(help="The classes to choose from: a,b,c.")] = None,
     answers: Annotated[str | None, typer.Option(help="The only answers allowed: yes,no.")] = None,
     output_structure: Annotated[
@@ -230,8 +232,13 @@ def ask(
     from edgevlm.commands.ask import ask as ask_question
 
     del as_json  # it prints JSON anyway
-    if (rule is None) == (task is None):
+    if rule is None and task is None:
         _usage("name a rule with --rule CAMERA/RULE, or a kind of question with --task")
+    own = {"--model": model, "--task": task, "--classes": classes, "--answers": answers}
+    own["--output-structure"] = output_structure
+    for option, value in own.items():
+        if rule is not None and value is not None:
+            _usage(f"{option} does not go with --rule: the rule has its own")
     fields = {
         "prompt": prompt,
         "classes": list(_list(classes)) or None,
@@ -239,7 +246,7 @@ def ask(
         "output_structure": _object(output_structure) or None,
     }
     given = {"type": str(task)} | {key: value for key, value in fields.items() if value is not None}
-    asking = Asking(rule, model, given if task else None, tuple(image or ()))
+    asking = Asking(rule, model, given if task else None, tuple(image or ()), prompt if rule else None)
     raise typer.Exit(ask_question(config, asking))
 
 

@@ -8,16 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from edgevlm.capture.spec import CameraSpec, ImageSpec
+from edgevlm.commands.question import Misuse, task_of
 from edgevlm.commands.single import ask_once, leaves_of
+from edgevlm.commands.unreadable import explained
 from edgevlm.config.compatibility import Compatibility, judge
 from edgevlm.config.load import load
 from edgevlm.config.model import Config
 from edgevlm.errors import ConfigError
 from edgevlm.infer.pictures import default_max_side
-from edgevlm.infer.task import TaskConfig
 from edgevlm.plan import Plan, camera_specs, plans_of
 from edgevlm.publish.result import encode
 from edgevlm.records import Shot
@@ -25,8 +24,6 @@ from edgevlm.runtime import logs
 from edgevlm.runtime.addresses import beyond
 from edgevlm.runtime.exits import EX_CONFIG, EX_FAILED, EX_OK, EX_USAGE
 from edgevlm.runtime.redact import Redactor
-
-_TASK: TypeAdapter[Any] = TypeAdapter(TaskConfig)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +34,8 @@ class Asking:
     model: str | None = None
     task: dict[str, Any] | None = None
     images: tuple[Path, ...] = ()
-
-
-class Misuse(ConfigError):
-    """The command line names something that is not there."""
+    prompt: str | None = None
+    """Instead of the rule's own."""
 
 
 def ask(path: Path, asking: Asking) -> int:
@@ -52,7 +47,7 @@ def ask(path: Path, asking: Asking) -> int:
         found = judge(loaded.config)
         _refuse(loaded.config, found, plan)
         cameras = _cameras(loaded.config, plan, asking)
-        document = asyncio.run(ask_once(loaded.config, plan, cameras, found))
+        document = explained(asyncio.run(ask_once(loaded.config, plan, cameras, found)), cameras)
     except Misuse as error:
         sys.stderr.write(f"{error}\n")
         return EX_USAGE
@@ -66,15 +61,11 @@ def ask(path: Path, asking: Asking) -> int:
 
 def _plan(config: Config, asking: Asking) -> Plan:
     if asking.rule is not None:
-        return _rule(config, asking.rule)
+        return _reworded(_rule(config, asking.rule), asking.prompt)
     model = asking.model or _only(tuple(config.models))
     if model not in config.models:
         raise Misuse(f"no model is called {model!r}: there are {', '.join(config.models) or 'none'}")
-    try:
-        task = _TASK.validate_python(asking.task)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise Misuse(f"--task {(asking.task or {}).get('type')}: {_words(first)}") from None
+    task = task_of(asking.task or {})
     return Plan(
         camera="ask",
         rule=task.type,
@@ -106,13 +97,6 @@ def _refuse(config: Config, found: Compatibility, plan: Plan) -> None:
             )
 
 
-def _words(detail: Any) -> str:
-    """Return what pydantic found, with the option it speaks of."""
-    option = next((str(step) for step in reversed(detail["loc"]) if isinstance(step, str)), "")
-    message = str(detail["msg"]).removeprefix("Value error, ")
-    return f"--{option.replace('_', '-')}: {message}" if option and "-" not in option else message
-
-
 def _rule(config: Config, name: str) -> Plan:
     camera, _, rule = name.partition("/")
     plan = plans_of(config, camera).get(rule) if camera in config.cameras else None
@@ -120,6 +104,14 @@ def _rule(config: Config, name: str) -> Plan:
         rules = [f"{key}/{inner}" for key, section in config.cameras.items() for inner in section.rules]
         raise Misuse(f"no rule is called {name!r}: there are {', '.join(rules) or 'none'}")
     return replace(plan, max_age_secs=max(plan.max_age_secs, 60.0))
+
+
+def _reworded(plan: Plan, prompt: str | None) -> Plan:
+    """Return `plan` with another prompt, when one is given."""
+    if prompt is None:
+        return plan
+    task_of({"type": "unconstrained", "prompt": prompt})  # what holds for a prompt in a file holds here
+    return replace(plan, question=replace(plan.question, prompt=prompt))
 
 
 def _only(names: tuple[str, ...]) -> str:

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 import yaml
 
+from edgevlm.commands.question import task_of
 from edgevlm.errors import ConfigError
 
 CAMERA = "camera"
@@ -37,12 +38,25 @@ class Composed:
     mapping: dict[str, Any]
     password: str | None = field(default=None, repr=False)
 
+    def asking(self, model: dict[str, Any]) -> Composed:
+        """Return it with the section of the model that is asked."""
+        return Composed({"models": {"model": model}} | self.mapping, self.password)
+
+    def files(self, path: Path) -> list[Path]:
+        """Return what `write` writes for `path`: the configuration, and any password's file."""
+        return [path] if self.password is None else [path, _password_beside(path)]
+
     def write(self, path: Path) -> None:
-        """Write the configuration to `path`, the password beside it, both for the user's eyes alone."""
+        """Write the configuration to `path`, the password beside it, both new and for the user's eyes alone.
+
+        Raises:
+            OSError: one of them cannot be written, or is there already.
+
+        """
         mapping = dict(self.mapping)
         text = yaml.safe_dump(mapping, sort_keys=False, allow_unicode=True, width=100)
         if self.password is not None:
-            secret = path.with_name(f"{path.stem}.camera-password")
+            secret = _password_beside(path)
             _write_private(secret, self.password + "\n")
             text = text.replace(_MARK, f"!file {secret.name}")
         _write_private(path, _HEAD + text)
@@ -56,15 +70,19 @@ class Composed:
 _MARK = "secret-goes-here"
 
 
-def compose(wish: Wish, model: dict[str, Any]) -> Composed:
-    """Return the configuration that asks `model` about the source as soon as it shows a frame."""
+def compose(wish: Wish) -> Composed:
+    """Return the configuration that asks about the source as soon as it shows a frame; its model is to come.
+
+    Raises:
+        Misuse: the options do not make a question.
+        ConfigError: the source is not there.
+
+    """
+    task = _task(wish)
+    task_of(task, prompt_option="a QUESTION")
     source, password = _source(wish.source)
-    rule = {"trigger": {"type": "interval", "every_secs": 60}, "task": _task(wish), "model": "model"}
-    mapping = {
-        "models": {"model": model},
-        "cameras": {CAMERA: {"source": source, "rules": {"question": rule}}},
-    }
-    return Composed(mapping, password)
+    rule = {"trigger": {"type": "interval", "every_secs": 60}, "task": task, "model": "model"}
+    return Composed({"cameras": {CAMERA: {"source": source, "rules": {"question": rule}}}}, password)
 
 
 def model_section(base_url: str, model: str) -> dict[str, Any]:
@@ -114,7 +132,11 @@ def _task(wish: Wish) -> dict[str, Any]:
     return task
 
 
+def _password_beside(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.camera-password")
+
+
 def _write_private(path: Path, text: str) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)

@@ -17,9 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from edgevlm.commands.compose import CAMERA, Composed, Wish, compose, model_section
-from edgevlm.commands.local_models import USUAL_PORTS, find_local, models_at
+from edgevlm.commands.local_models import USUAL_PORTS, find_local, name_at
+from edgevlm.commands.question import Misuse
 from edgevlm.commands.single import ask_once
-from edgevlm.config.load import load
+from edgevlm.commands.unreadable import explained
+from edgevlm.config.load import Loaded, load
+from edgevlm.config.mistakes import InvalidConfig
 from edgevlm.errors import ConfigError, EdgevlmError
 from edgevlm.plan import camera_specs, plans_of
 from edgevlm.publish.result import encode
@@ -43,41 +46,65 @@ class Endpoint:
 
 def trial(wish: Wish, *, base_url: str | None, model: str | None, save: Path | None, as_json: bool) -> int:
     """Ask the one question and print its answer; return the exit code."""
-    if save is not None and save.exists():
-        sys.stderr.write(f"{save} is there already: name another file to --save\n")
-        return EX_USAGE
     try:
+        composed = compose(wish)
+        if save is not None:
+            _refuse_save(composed.files(save))
         endpoint = asyncio.run(_endpoint(wish, base_url, model))
-        composed = compose(wish, endpoint.section)
+        composed = composed.asking(endpoint.section)
         _say(endpoint.told)
         document = _answer(composed)
-    except ConfigError as error:
-        sys.stderr.write(f"{error}\n")
-        return EX_CONFIG
     except EdgevlmError as error:
-        sys.stderr.write(f"{error}\n")
-        return EX_FAILED
+        _say(str(error))
+        return _exit_code(error)
     _print(document, as_json=as_json)
     if document["outcome"] == "error":
         return EX_FAILED
-    if save is not None:
-        composed.save(save)
-        _say(f"saved as {save}: run it with  edgevlm run -c {save}")
+    return EX_OK if save is None else _save(composed, save)
+
+
+def _exit_code(error: EdgevlmError) -> int:
+    if isinstance(error, Misuse):
+        return EX_USAGE
+    return EX_CONFIG if isinstance(error, ConfigError) else EX_FAILED
+
+
+def _refuse_save(paths: list[Path]) -> None:
+    """Refuse a place where nothing can be saved, before anything is asked.
+
+    Raises:
+        Misuse: it says what is in the way.
+
+    """
+    for path in paths:
+        if os.path.lexists(path):
+            raise Misuse(f"{path} is there already: name another file to --save")
+        if not path.parent.is_dir():
+            raise Misuse(f"--save {path}: there is no folder {path.parent}")
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise Misuse(f"--save {path}: the folder {path.parent} cannot be written to")
+
+
+def _save(composed: Composed, path: Path) -> int:
+    try:
+        composed.save(path)
+    except OSError as error:
+        _say(f"{error.filename or path} cannot be saved: {(error.strerror or 'not a path').lower()}")
+        return EX_FAILED
+    _say(f"saved as {path}: run it with  edgevlm run -c {path}")
     return EX_OK
 
 
 async def _endpoint(wish: Wish, base_url: str | None, model: str | None) -> Endpoint:
     """Return the model that was named, or one that listens on this machine, or the embedded one for OCR."""
     if base_url is not None:
-        name = model or next(iter(await models_at(base_url)), None)
-        if name is None:
-            raise TrialFailed(f"{base_url} does not say which models it has: name one with --model")
-        return Endpoint(model_section(base_url, name), f"asking {name} at {base_url}")
+        name = await name_at(base_url, model)
+        return Endpoint(model_section(base_url, name), f"asking {name} at {Redactor().text(base_url)}")
     for found in await find_local():
-        name = model or next(iter(found.models), None)
-        if name is not None:
-            told = f"found {found.program} at {found.base_url}: asking {name}"
-            return Endpoint(model_section(found.base_url, name), told)
+        chosen = model or next(iter(found.models), None)
+        if chosen is not None:
+            told = f"found {found.program} at {found.base_url}: asking {chosen}"
+            return Endpoint(model_section(found.base_url, chosen), told)
     if wish.task == "ocr" and find_spec("rapidocr") is not None:
         return Endpoint({"type": "embedded"}, "no model server found: reading with the embedded OCR")
     raise TrialFailed(_no_server(wish.task))
@@ -98,10 +125,20 @@ def _answer(composed: Composed) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="edgevlm-try-") as directory:
         path = Path(directory) / "edgevlm.yaml"
         composed.write(path)
-        loaded = load(path)
+        loaded = _load(path)
     logs.configure(redactor=Redactor(loaded.secrets), level="error")
     (plan,) = plans_of(loaded.config, CAMERA).values()
-    return asyncio.run(ask_once(loaded.config, plan, camera_specs(loaded.config)))
+    cameras = camera_specs(loaded.config)
+    return explained(asyncio.run(ask_once(loaded.config, plan, cameras)), cameras)
+
+
+def _load(path: Path) -> Loaded:
+    """Read it; mistakes are told without their places in a file that is soon gone."""
+    try:
+        return load(path)
+    except InvalidConfig as error:
+        told = (f"{mistake.path}: {mistake.message}; {mistake.hint}" for mistake in error.mistakes)
+        raise ConfigError("\n".join(line.removesuffix("; ") for line in told)) from None
 
 
 def _say(line: str) -> None:
@@ -116,18 +153,20 @@ def _print(document: dict[str, Any], *, as_json: bool) -> None:
         return
     sys.stdout.write(_text(document) + os.linesep)
     usage = document["usage"]
-    took = f"{usage['latency_ms'] / 1000:.1f} s" if usage["latency_ms"] is not None else "?"
+    took = f" in {usage['latency_ms'] / 1000:.1f} s" if usage["latency_ms"] is not None else ""
     tokens = (
         f", {usage['prompt_tokens']} + {usage['completion_tokens']} tokens" if usage["prompt_tokens"] else ""
     )
-    _say(f"{document['task']}: {document['outcome']} in {took}{tokens}")
+    _say(f"{document['task']}: {document['outcome']}{took}{tokens}")
 
 
 def _text(document: dict[str, Any]) -> str:
     """Return the answer as a person would write it."""
     if document["outcome"] == "error":
-        raw = f"\nthe model said: {document['raw']}" if document["raw"] else ""
-        return f"error: {document['error']['message']}{raw}"
+        error = document["error"]
+        who = "model" if error["code"] in ("invalid_answer", "empty_answer") else "server"
+        raw = f"\nthe {who} said: {document['raw']}" if document["raw"] else ""
+        return f"error: {error['message']}{raw}"
     if document["outcome"] == "unknown":
         return "unknown"
     value = document["value"]
