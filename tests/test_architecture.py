@@ -43,7 +43,7 @@ TIME_MODULES = {
 }
 
 THREAD_MODULES = {
-    "edgevlm.capture.host": "sender, pictures, clips",
+    "edgevlm.capture.host": "sender, pictures, clips, encoder",
     "edgevlm.capture.runner": "one a camera",
     "edgevlm.infer.embedded": "a named executor: inference takes the processor for seconds",
     "edgevlm.publish.file": "a named executor: fsync takes its time",

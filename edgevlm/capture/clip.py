@@ -42,10 +42,15 @@ class Cut:
 
 
 def make_clip(cut: Cut, given_up: Callable[[], bool]) -> Clip:
-    """Return the clip; `given_up` tells, while it is encoded, that nobody waits for it any more.
+    """Return the clip, in whichever way it can be had; see `as_it_came` and `encoded`."""
+    return as_it_came(cut) or encoded(cut, given_up)
+
+
+def as_it_came(cut: Cut) -> Clip | None:
+    """Return the clip out of the camera's own packets, in milliseconds; None where they will not do.
 
     Raises:
-        NoFrame: nothing of that time is here, or it cannot be decoded, or it is too large.
+        NoFrame: nothing of that time is here, or it is too large.
 
     """
     if not cut.packets:
@@ -54,9 +59,21 @@ def make_clip(cut: Cut, given_up: Callable[[], bool]) -> Clip:
     if not cut.shot.asked:
         packets = newest_within(packets, cut.shot.max_bytes)
     try:
-        return _remuxed(cut, packets) if will_do(cut, packets) else _encoded(cut, given_up)
+        return _remuxed(cut, packets) if will_do(cut, packets) else None
     except CannotRemux:  # what the muxer cannot read may still be decoded
-        return _encoded(cut, given_up)
+        return None
+
+
+def encoded(cut: Cut, given_up: Callable[[], bool]) -> Clip:
+    """Return the clip encoded anew; `given_up` tells meanwhile that nobody waits for it any more.
+
+    Raises:
+        NoFrame: it cannot be decoded, it is too large, or it was given up.
+
+    """
+    transcoder = Transcoder(cut.camera, cut.params, cut.shot, cut.privacy_masks)
+    made = transcoder.transcode(cut.packets, cut.from_mono_ns, given_up)
+    return _clip(cut, made.instants, (made.width, made.height), made.mp4, codec=None)
 
 
 def will_do(cut: Cut, packets: Sequence[Packet]) -> bool:
@@ -106,12 +123,6 @@ def _remuxed(cut: Cut, packets: Sequence[Packet]) -> Clip:
     width, height, mp4 = remux(packets, cut.params)
     instants = sorted((packet.instant for packet in packets), key=lambda instant: instant.pts_ns)
     return _clip(cut, instants, (width, height), mp4, codec=cut.params.codec)
-
-
-def _encoded(cut: Cut, given_up: Callable[[], bool]) -> Clip:
-    transcoder = Transcoder(cut.camera, cut.params, cut.shot, cut.privacy_masks)
-    made = transcoder.transcode(cut.packets, cut.from_mono_ns, given_up)
-    return _clip(cut, made.instants, (made.width, made.height), made.mp4, codec=None)
 
 
 def _clip(cut: Cut, shown: Sequence[Instant], size: tuple[int, int], mp4: bytes, codec: str | None) -> Clip:

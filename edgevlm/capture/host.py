@@ -2,8 +2,8 @@
 
 Whatever touches a stream lives here, because codecs crash, drivers hang, and only killing a process cures
 that. It imports PyAV, numpy and little else. Threads: the main one reads the link, one sends, one decodes
-pictures, one makes clips, and each camera has its own. The daemon's going away (end of the link) ends the
-process.
+pictures, one makes clips, one encodes those that must be, and each camera has its own. The daemon's going
+away (end of the link) ends the process.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ import threading
 import time
 import traceback
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
+from edgevlm.capture.clip import Cut, as_it_came, encoded
 from edgevlm.capture.link import (
     BEAT_SECS,
     CLIP_SECS,
@@ -47,6 +49,7 @@ from edgevlm.capture.link import (
 from edgevlm.capture.outbox import Outbox
 from edgevlm.capture.runner import CameraRunner
 from edgevlm.errors import CaptureError, LinkError, NoFrame
+from edgevlm.records import Clip
 from edgevlm.runtime import egress
 
 _REPORT_SECS = 2.0
@@ -54,8 +57,8 @@ _MAX_WAITING_PICTURES = 64
 _MAX_WAITING_CLIPS = 8
 _STUCK_PICTURE_SECS = 30.0
 _STUCK_CLIP_SECS = CLIP_SECS + 30.0
-_CLIP_NICENESS = 10
-"""Encoding a clip takes the processor for seconds; looks and pictures go first."""
+_ENCODER_NICENESS = 10
+"""Encoding a clip takes the processor for seconds; everything else goes first."""
 _GOODBYE_SECS = 0.8
 """For all cameras together to send TEARDOWN: many serve only three or four clients, and remember the dead."""
 _PR_SET_PDEATHSIG = 1
@@ -74,12 +77,15 @@ class CaptureHost:
         self._painting: tuple[float, str] | None = None
         self._clips_asked: queue.Queue[tuple[float, AskClip]] = queue.Queue(_MAX_WAITING_CLIPS)
         self._clipping: tuple[float, str] | None = None
+        self._to_encode: queue.Queue[tuple[float, int, CameraRunner, Cut]] = queue.Queue(_MAX_WAITING_CLIPS)
+        self._encoding: tuple[float, str] | None = None
 
     def run(self) -> None:
         """Serve until the daemon closes the link."""
         threading.Thread(target=self._send, name="edgevlm.host.sender", daemon=True).start()
         threading.Thread(target=self._take_pictures, name="edgevlm.host.pictures", daemon=True).start()
         threading.Thread(target=self._make_clips, name="edgevlm.host.clips", daemon=True).start()
+        threading.Thread(target=self._encode_clips, name="edgevlm.host.encoder", daemon=True).start()
         with contextlib.suppress(EOFError, OSError):
             while True:
                 self._obey(self._receive())
@@ -177,8 +183,9 @@ class CaptureHost:
         stuck = {runner.spec.name for runner in runners if runner.stuck(now_ns)}
         if (painting := self._painting) and time.monotonic() - painting[0] > _STUCK_PICTURE_SECS:
             stuck.add(painting[1])
-        if (clipping := self._clipping) and time.monotonic() - clipping[0] > _STUCK_CLIP_SECS:
-            stuck.add(clipping[1])
+        for clipping in (self._clipping, self._encoding):
+            if clipping and time.monotonic() - clipping[0] > _STUCK_CLIP_SECS:
+                stuck.add(clipping[1])
         return tuple(sorted(stuck))
 
     def _write(self, wire: bytes) -> None:
@@ -209,33 +216,51 @@ class CaptureHost:
         except Exception as fault:  # noqa: BLE001 - the thread serves all cameras and must outlive one bad frame
             return PictureFailed(asked.number, "no_frame", f"internal error: {type(fault).__name__}")
 
-    # --- clip thread ----------------------------------------------------------------------------------
+    # --- clip threads: one for what need not be encoded, so that it never waits for what must -------------
 
     def _make_clips(self) -> None:
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _CLIP_NICENESS)
         while True:
             asked_at, asked = self._clips_asked.get()
-            until = asked_at + CLIP_SECS
-            if time.monotonic() < until:
-                self._clipping = (time.monotonic(), asked.camera)
-                self._outbox.put(self._clip(asked, until))
-                self._clipping = None
+            self._clipping = (time.monotonic(), asked.camera)
+            self._answer_clip(asked.number, partial(self._as_it_came, asked, asked_at + CLIP_SECS))
+            self._clipping = None
 
-    def _clip(self, asked: AskClip, until: float) -> ClipTaken | ClipFailed:
+    def _as_it_came(self, asked: AskClip, until: float) -> Clip | None:
+        """Return the clip, or None when it has to be encoded, which is seen to."""
+        runner = self._cameras.get(asked.camera)
+        if runner is None:
+            raise NoFrame(asked.camera, "the camera is not open")
+        cut = runner.cut(asked)
+        clip = as_it_came(cut)
+        if clip is None:
+            try:
+                self._to_encode.put_nowait((until, asked.number, runner, cut))
+            except queue.Full:
+                raise NoFrame(asked.camera, "too many clips wait to be encoded") from None
+        return clip
+
+    def _encode_clips(self) -> None:
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _ENCODER_NICENESS)
+        while True:
+            until, number, runner, cut = self._to_encode.get()
+            self._encoding = (time.monotonic(), cut.camera)
+            self._answer_clip(number, partial(encoded, cut, partial(self._given_up, until, runner)))
+            self._encoding = None
+
+    def _given_up(self, until: float, runner: CameraRunner) -> bool:
+        return time.monotonic() >= until or self._cameras.get(runner.spec.name) is not runner
+
+    def _answer_clip(self, number: int, make: Callable[[], Clip | None]) -> None:
         try:
-            runner = self._cameras.get(asked.camera)
-            if runner is None:
-                return ClipFailed(asked.number, NoFrame.kind, "the camera is not open")
-            clip = runner.clip(asked, lambda: time.monotonic() >= until or not self._holds(runner))
-            return ClipTaken(asked.number, clip)
+            clip = make()
         except CaptureError as error:
-            return ClipFailed(asked.number, error.kind, error.message)
+            self._outbox.put(ClipFailed(number, error.kind, error.message))
         except Exception as fault:  # noqa: BLE001 - the thread serves all cameras and must outlive one bad clip
-            return ClipFailed(asked.number, "no_frame", f"internal error: {type(fault).__name__}")
-
-    def _holds(self, runner: CameraRunner) -> bool:
-        return self._cameras.get(runner.spec.name) is runner
+            self._outbox.put(ClipFailed(number, "no_frame", f"internal error: {type(fault).__name__}"))
+        else:
+            if clip is not None:
+                self._outbox.put(ClipTaken(number, clip))
 
 
 def main(link_fd: int, parent_pid: int) -> None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-from edgevlm.capture.clip import Cut, make_clip
+from edgevlm.capture.clip import Cut
 from edgevlm.capture.link import AskClip, AskPicture, HealthReport, LookTaken, ToDaemon
 from edgevlm.capture.outbox import Outbox
 from edgevlm.capture.pace import LookPace
@@ -24,7 +24,7 @@ from edgevlm.capture.sources import build_source
 from edgevlm.capture.spec import CameraSpec
 from edgevlm.capture.vitals import Vitals
 from edgevlm.errors import CameraUnauthorized, CameraUnreachable, CaptureError, NoFrame, SourceEnded
-from edgevlm.records import CameraState, Clip, Look, Picture
+from edgevlm.records import CameraState, Look, Picture
 from edgevlm.runtime.backoff import Backoff
 
 _NS = 1_000_000_000
@@ -131,24 +131,22 @@ class CameraRunner:
 
     # --- called by the host's clip thread -------------------------------------------------------------
 
-    def clip(self, asked: AskClip, given_up: Callable[[], bool]) -> Clip:
-        """Return the seconds that are asked for as MP4; `given_up` tells when nobody waits any more.
+    def cut(self, asked: AskClip) -> Cut:
+        """Return the packets of the seconds that are asked for, and what shall become of them.
 
         Raises:
-            NoFrame: there are none.
+            NoFrame: the camera has shown nothing yet.
 
         """
         session = self._opened_session()
-        packets = session.ring.between(asked.from_mono_ns, asked.to_mono_ns)
-        cut = Cut(
+        return Cut(
             camera=self.spec.name,
-            packets=packets,
+            packets=session.ring.between(asked.from_mono_ns, asked.to_mono_ns),
             params=session.params,
             shot=asked.shot,
             from_mono_ns=asked.from_mono_ns,
             privacy_masks=self.spec.privacy_masks,
         )
-        return make_clip(cut, given_up)
 
     def _opened_session(self) -> Session:
         if (session := self._session) is not None:

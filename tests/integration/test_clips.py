@@ -140,6 +140,28 @@ async def test_masks_hold_in_every_frame_and_pictures_go_on_meanwhile(
         assert image[int(height * 0.5) + 4 :, : int(width * 0.75) - 4].max() > 60
 
 
+async def test_a_clip_that_need_not_be_encoded_does_not_wait_for_one_that_must(
+    rtsp_server: RealRtspServer,
+) -> None:
+    """One camera's masks cost the other cameras of its host nothing."""
+    clock, url = SystemClock(), rtsp_server.url("/plain")
+    specs = [CameraSpec("masked", RtspSpec(url), privacy_masks=(MASK,)), CameraSpec("plain", RtspSpec(url))]
+    hosts = Hosts(specs, cameras_per_host=2, clock=clock, counters=Counters())
+    running = asyncio.create_task(hosts.processes[0].run())
+    for camera in hosts.cameras.values():
+        async for _ in camera.looks():
+            break
+    await clock.sleep(2)
+    now_ns = clock.monotonic_ns()
+    masked = asyncio.create_task(hosts.cameras["masked"].clip(ClipShot(2), now_ns))
+    clip = await hosts.cameras["plain"].clip(ClipShot(2), now_ns)
+    assert clip.remuxed
+    assert not masked.done()
+    assert not (await masked).remuxed
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
 async def test_a_clip_waits_for_what_is_still_to_come(rtsp_server: RealRtspServer) -> None:
     clock = SystemClock()
     async with watched(rtsp_server.url("/plain"), more_secs=1.0) as camera:
