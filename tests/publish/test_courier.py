@@ -145,6 +145,16 @@ async def test_a_backlog_longer_than_memory_holds_arrives_in_order_beside_fresh_
     assert [taken.camera for taken in rig.sink.taken].index("yard") < 2, "the fresh camera waited"
 
 
+async def test_cameras_take_turns(new_rig: NewRig) -> None:
+    rig = await new_rig(ScriptedSink())
+    rig.sink.gate.clear()
+    await rig.accept(*(message(seq, camera=camera) for camera in "abc" for seq in range(4)))
+    await rig.settle()
+    rig.sink.gate.set()
+    assert await rig.courier.drain(5)
+    assert [taken.camera for taken in rig.sink.taken] == list("abc" * 4)
+
+
 async def test_an_unreachable_sink_is_tried_for_ever_and_nothing_overtakes(new_rig: NewRig) -> None:
     rig = await new_rig(ScriptedSink(*[SinkUnreachable] * 30))
     with capture_logs() as logs:
