@@ -390,7 +390,7 @@ async def never(_asked: Request) -> tuple[Picture, ...]:
     [
         (refuse, "no_frame", "unreachable", "capture"),
         (nothing, "no_frame", "unreachable", "capture"),
-        (old, "stale", "deadline", "infer"),
+        (old, "stale", "deadline", "choose"),
         (never, "no_picture_in_time", "deadline", "capture"),
     ],
 )
