@@ -69,10 +69,11 @@ class Lane:
         """Append what was read."""
         if self._stale:  # read from where we no longer are
             return
+        known = self._ended_meanwhile | {spooled.seq for spooled in self.queue if spooled.seq is not None}
         for spooled in page:
             if spooled.seq is not None and spooled.seq > self.read_up_to:
                 self.read_up_to = spooled.seq
-                if spooled.seq not in self._ended_meanwhile and spooled.seq != self._busy_seq():
+                if spooled.seq not in known:
                     self.queue.append(spooled)
         self.behind = more or self._came_meanwhile
 
@@ -102,7 +103,3 @@ class Lane:
         self.queue.extend(kept)
         if self.head() is not head:
             self.attempts = 0
-
-    def _busy_seq(self) -> int | None:
-        head = self.head()
-        return head.seq if self.busy and head is not None else None

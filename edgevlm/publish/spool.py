@@ -302,17 +302,13 @@ class Spool:
             self._tell(outcome)
 
     def _hand_out(self, puts: Sequence[tuple[Put, asyncio.Future[Spooled]]], outcome: Outcome) -> None:
-        gone = set(outcome.gone)
         for (put, future), spooled in zip(puts, outcome.spooled, strict=True):
             if spooled.seq is None:
                 self._accept_straight(put, future)
                 continue
             for sink in put.sinks:
                 self._waiting[sink, put.message.camera] += 1
-            if spooled.seq not in gone:
-                self._give(put, future, spooled)
-            elif not future.done():
-                future.set_result(spooled)
+            self._give(put, future, spooled)
 
     def _give(self, put: Put, future: asyncio.Future[Spooled], spooled: Spooled) -> None:
         for sink in put.sinks:

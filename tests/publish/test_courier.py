@@ -258,6 +258,16 @@ async def test_a_full_spool_drops_the_oldest_but_not_what_is_under_way(new_rig: 
     assert rig.sink.seqs() == [0, *range(dropped + 1, 400)]
 
 
+async def test_of_a_batch_larger_than_the_spool_each_message_has_one_end(new_rig: NewRig) -> None:
+    rig = await new_rig(ScriptedSink())
+    with capture_logs():
+        await rig.accept(*(message(seq, raw="x" * 40_000) for seq in range(60)))
+    dropped = rig.counters.dropped("spool_full")
+    assert dropped > 10
+    assert await rig.courier.drain(10)
+    assert rig.sink.seqs() == list(range(dropped, 60))
+
+
 async def test_a_window_serves_cameras_side_by_side(new_rig: NewRig) -> None:
     rig = await new_rig(ScriptedSink(window=3))
     rig.sink.gate.clear()

@@ -116,3 +116,18 @@ def test_what_was_not_stored_is_not_held_up_by_a_backlog_in_the_spool() -> None:
     lane = Lane("dock", behind=True)
     lane.put(Spooled(MESSAGE, None), LIMIT)
     assert lane.head() is not None
+
+
+def test_what_ends_while_the_lane_is_read_anew_does_not_come_back() -> None:
+    lane = Lane("dock")
+    lane.put(Spooled(MESSAGE, 7), LIMIT)
+    lane.busy = True
+    lane.begin_again()
+    lane.begin_reading()
+    page = [Spooled(MESSAGE, 7), Spooled(MESSAGE, 8)]
+    head = lane.head()
+    assert head is not None
+    lane.end(head)
+    lane.busy = False
+    lane.take_page(page, more=False)
+    assert [spooled.seq for spooled in lane.queue] == [8]
