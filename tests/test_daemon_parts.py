@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from edgevlm.config.model import Config
 from edgevlm.daemon import Daemon
@@ -29,11 +30,14 @@ async def test_a_faulty_part_is_started_again_and_counted(daemon: Daemon, clock:
         if runs < 3:
             raise RuntimeError("a bug")
 
-    task = asyncio.create_task(daemon._keep(part), name="part")
-    while not task.done():
-        await clock.advance(1.0)
+    with capture_logs() as logged:
+        task = asyncio.create_task(daemon._keep(part), name="part")
+        while not task.done():
+            await clock.advance(1.0)
+    await task  # shows what ended it, if it ended badly
     assert runs == 3
     assert daemon.counters.statistics()["counts"]["faults"] == {"part": 2}
+    assert [(line["log_level"], line["part"]) for line in logged] == [("error", "part")] * 2
 
 
 def _command(kind: CommandKind, replies: list[dict[str, Any]], **more: Any) -> Command:
