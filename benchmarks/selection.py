@@ -160,8 +160,8 @@ def _told(one: Run) -> str:
 
 
 def held_out(report: Report, encoding: Encoding, seeds: Sequence[int]) -> None:
-    """Scenes drawn here, with events: nothing was tuned on them."""
-    report.say("## Drawn scenes, held out")
+    """Scenes drawn here, with events: no parameter was fitted to them."""
+    report.say("## Drawn scenes")
     for night in (False, True):
         streams = [drawn_stream(visits(night=night, seed=seed), encoding) for seed in seeds]
         rows = [(name, over(make, streams)) for name, make in (OURS | BASELINES).items()]

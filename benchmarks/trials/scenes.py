@@ -1,8 +1,8 @@
 """Scenes drawn here: a view with texture, light, noise and things that move; and every disturbance we know.
 
 Nothing of them was filmed, so they say little about recall in the field; they are exact in what happened
-when, and none of them was used to set a parameter of the trigger (`held out`). Drawn at 640x360, 15 a
-second, then encoded as a camera would.
+when. No parameter was fitted to them, but faults were found on them. Drawn at 640x360, 15 a second, then
+encoded as a camera would.
 """
 
 from __future__ import annotations
