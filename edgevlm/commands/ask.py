@@ -47,6 +47,7 @@ def ask(path: Path, asking: Asking) -> int:
         found = judge(loaded.config)
         _refuse(loaded.config, found, plan)
         cameras = _cameras(loaded.config, plan, asking)
+        plan = _as_shown(plan, asking)
         document = explained(asyncio.run(ask_once(loaded.config, plan, cameras, found)), cameras)
     except Misuse as error:
         sys.stderr.write(f"{error}\n")
@@ -57,6 +58,15 @@ def ask(path: Path, asking: Asking) -> int:
     sys.stdout.buffer.write(encode(document) + b"\n")
     sys.stdout.buffer.flush()
     return EX_FAILED if document["outcome"] == "error" else EX_OK
+
+
+def _as_shown(plan: Plan, asking: Asking) -> Plan:
+    """Leave out a clip that is only evidence, and time in pictures that stand still."""
+    if plan.clip is not None and (asking.images or not plan.clip.asked):
+        plan = replace(plan, clip=None)
+    if asking.images:
+        plan = replace(plan, shot=replace(plan.shot, count=1, before_secs=0.0, after_secs=0.0))
+    return plan
 
 
 def _plan(config: Config, asking: Asking) -> Plan:

@@ -18,7 +18,7 @@ from edgevlm.infer.pool import Pool
 from edgevlm.pipeline import local_time
 from edgevlm.plan import Plan
 from edgevlm.publish.result import ResultContext, build_message, new_boot_id
-from edgevlm.records import Answer, CameraHealth, CameraState, Picture, Request, Trigger
+from edgevlm.records import Answer, CameraHealth, CameraState, Clip, Picture, Request, Trigger
 from edgevlm.runtime.addresses import Reach
 from edgevlm.runtime.clock import SystemClock
 from edgevlm.runtime.counters import Counters
@@ -32,7 +32,7 @@ _HOPELESS = (CameraState.OFFLINE, CameraState.UNAUTHORIZED)
 async def ask_once(
     config: Config, plan: Plan, cameras: Sequence[CameraSpec], found: Compatibility | None = None
 ) -> dict[str, Any]:
-    """Ask `plan`'s question about one frame of each camera, in their order; return the result document.
+    """Ask `plan`'s question about what it shows of each camera, in their order; return the result document.
 
     A camera that shows nothing gives a document with `outcome: error` and `stage: capture`. With `found`
     nothing is connected to that it does not allow.
@@ -62,9 +62,14 @@ async def _ask_once(
     answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
     async def take_pictures(request: Request) -> tuple[Picture, ...]:
-        return tuple(
-            [await camera.picture(max_side=request.shot.max_side) for camera in hosts.cameras.values()]
-        )
+        fired_ns = request.trigger.fired_mono_ns
+        shown = [await camera.pictures(request.shot, fired_ns) for camera in hosts.cameras.values()]
+        return tuple(picture for pictures in shown for picture in pictures)
+
+    async def take_clip(request: Request) -> Clip:
+        (camera,) = hosts.cameras.values()
+        assert request.clip is not None
+        return await camera.clip(request.clip, request.trigger.fired_mono_ns)
 
     async def deliver(answer: Answer) -> None:
         answered.set_result(answer)
@@ -72,6 +77,7 @@ async def _ask_once(
     pool = Pool(
         {plan.model: build_backend(plan.model, config.models[plan.model])},
         take_pictures=take_pictures,
+        take_clip=take_clip,
         deliver=deliver,
         clock=clock,
         counters=counters,

@@ -351,3 +351,26 @@ async def test_ask_tells_a_dead_camera_as_an_error_of_capture(vlm: VlmServer, tm
     code, running = await _finished("ask", "-c", str(config), "--rule", "yard/gate", tmp_path=tmp_path)
     document = json.loads(running.out)
     assert (code, document["error"]["stage"], document["error"]["code"]) == (1, "capture", "unreachable")
+
+
+async def test_ask_shows_the_model_what_the_rule_would_show_it(
+    vlm: VlmServer, clip: Path, tmp_path: Path
+) -> None:
+    """A crop may keep a part of the picture from the model, so it holds here as well; and all frames go."""
+    vlm.otherwise = say('{"answer": "yes"}')
+    config = _models(vlm, tmp_path / "edgevlm.yaml", clip)
+    text = config.read_text().replace("type: image", "type: file, loop: true")
+    shown = (
+        "        picture: {crop: [0, 0, 0.5, 0.5], margin: 0}\n        frames: {count: 3, before_secs: 1}\n"
+    )
+    config.write_text(text.rstrip() + "\n" + shown)
+    code, running = await _finished("ask", "-c", str(config), "--rule", "yard/gate", tmp_path=tmp_path)
+    document = json.loads(running.out)
+    assert (code, document["value"]) == (0, "yes")
+    assert [(frame["width"], frame["height"]) for frame in document["frames"]] == [(320, 180)] * 3
+    assert len(vlm.asked[0].pictures) == 3
+    picture = _picture(tmp_path / "still.png")
+    arguments = ("ask", "-c", str(config), "--rule", "yard/gate", "--image", str(picture))
+    code, running = await _finished(*arguments, tmp_path=tmp_path)
+    frames = json.loads(running.out)["frames"]
+    assert [(frame["width"], frame["height"]) for frame in frames] == [(320, 180)]
